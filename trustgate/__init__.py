@@ -1,0 +1,1 @@
+"""TrustGate: a gateway for LLM and agent traffic."""
