@@ -60,7 +60,7 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 class Upstream(Protocol):
-    """An answer whose head has arrived. Header names are lower case. Whoever holds it must `aclose` it or read it out."""
+    """An answer whose head has arrived; header names are lower case. Its holder reads it out or closes it."""
 
     status: int
     headers: Sequence[Header]

@@ -1,0 +1,153 @@
+"""Config is read: the records that the admin plane writes and every other plane reads. All frozen.
+
+Ids are canonical UUID strings, times RFC 3339 UTC strings. Fields named in a record's `sealed` are encrypted where they
+are stored; which of their leaves are secret, and masked on read, the field types say with `Secret`.
+"""
+
+from typing import Any, ClassVar, Literal
+
+from msgspec import Struct
+
+from trustgate.contract.policy import Secret
+
+Mode = Literal["enforce", "throttle", "observe"]
+OnError = Literal["", "deny", "allow"]
+Tier = Literal["free", "standard", "enterprise"]
+
+
+class Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What every stored entity has. `gateway_id` is the tenant boundary: each query below a gateway is scoped by it."""
+
+    sealed: ClassVar[tuple[str, ...]] = ()
+
+    id: str
+    created_at: str = ""
+    updated_at: str = ""
+
+
+class SessionConfig(Struct, frozen=True, kw_only=True):
+    """Where a caller's session id is read from: a header, then a top-level string field of the body."""
+
+    enabled: bool = True
+    header_name: str = "X-Session-Id"
+    body_param_name: str = ""
+
+
+class Entitlements(Struct, frozen=True, kw_only=True):
+    """What a tenant bought. `quota_per_month` and `max_instances` 0 mean unlimited."""
+
+    tier: Tier = "free"
+    burst_per_min: int
+    quota_per_month: int
+    max_instances: int
+
+
+class Gateway(Record, frozen=True, kw_only=True):
+    """One tenant's gateway. `entitlements` None is unlimited; a status other than `active` refuses every request."""
+
+    slug: str
+    name: str
+    status: Literal["active", "inactive"] = "active"
+    domain: str = ""
+    tenant_id: str = ""
+    metadata: dict[str, str] = {}
+    session_config: SessionConfig = SessionConfig()
+    entitlements: Entitlements | None = None
+
+
+class ApiKeyAuth(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A provider key, or a header or parameter pair that stands for one."""
+
+    api_key: Secret = ""
+    header_name: str = ""
+    header_value: Secret = ""
+    param_name: str = ""
+    param_value: Secret = ""
+    param_location: Literal["", "query"] = ""
+
+
+class ProviderAuth(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a registry proves itself to its provider; the block named by `type` is the one that counts."""
+
+    type: Literal["api_key", "none"]
+    api_key: ApiKeyAuth | None = None
+
+
+class Registry(Record, frozen=True, kw_only=True):
+    """One account at one provider."""
+
+    sealed: ClassVar[tuple[str, ...]] = ("auth", "provider_options")
+
+    gateway_id: str
+    name: str
+    type: Literal["LLM"] = "LLM"
+    enabled: bool = True
+    provider: str
+    provider_options: dict[str, Any] = {}
+    description: str = ""
+    auth: ProviderAuth = ProviderAuth(type="none")
+
+
+class ModelPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The models a consumer may ask a registry for; `allowed` None is any. `default` serves who names none."""
+
+    registry_id: str
+    allowed: tuple[str, ...] | None = None
+    default: str = ""
+
+
+class Binding(Struct, frozen=True, kw_only=True):
+    """A registry in a consumer's pool, with its share (1 to 100) of the traffic."""
+
+    registry_id: str
+    weight: int = 1
+
+
+class Consumer(Record, frozen=True, kw_only=True):
+    """One application. `registries` keep the order in which they were attached."""
+
+    gateway_id: str
+    name: str
+    slug: str
+    type: Literal["LLM"] = "LLM"
+    routing_mode: Literal["inline"] = "inline"
+    active: bool = True
+    model_policies: tuple[ModelPolicy, ...] = ()
+    registries: tuple[Binding, ...] = ()
+    auth_ids: tuple[str, ...] = ()
+
+
+class Auth(Record, frozen=True, kw_only=True):
+    """What callers present. Of a key only its SHA-256 (lower-case hex), first 8 and last 4 characters stay."""
+
+    gateway_id: str
+    name: str
+    type: Literal["api_key"] = "api_key"
+    enabled: bool = True
+    key_hash: str = ""
+    key_prefix: str = ""
+    key_suffix: str = ""
+
+
+class Policy(Record, frozen=True, kw_only=True):
+    """One configured plugin. `on_error` empty means the plugin's own default; `timeout_ms` 0 means the plane's."""
+
+    sealed: ClassVar[tuple[str, ...]] = ("settings",)
+
+    gateway_id: str
+    name: str
+    slug: str
+    description: str = ""
+    enabled: bool = True
+    is_global: bool = False
+    priority: int = 0
+    parallel: bool = True
+    settings: dict[str, Any] = {}
+    stages: tuple[str, ...] = ()
+    mode: Mode = "enforce"
+    on_error: OnError = ""
+    timeout_ms: int = 0
+    consumer_ids: tuple[str, ...] = ()
+
+
+AnyRecord = Gateway | Registry | Consumer | Auth | Policy

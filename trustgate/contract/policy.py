@@ -1,0 +1,56 @@
+"""What a plugin says about itself: its settings class validates, documents and draws its form."""
+
+import re
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta, Struct
+
+Group = Literal["Traffic Control", "Quota", "Routing", "Prompt Management", "Tool Governance", "Guardrails"]
+Modes = tuple[Literal["enforce", "throttle", "observe"], ...]
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+
+Duration = Annotated[
+    str,
+    Meta(pattern=r"^(\d+(\.\d+)?(ms|s|m|h|d))+$", description="A duration such as `500ms`, `90s`, `1m30s` or `24h`."),
+]
+Secret = Annotated[str, Meta(extra_json_schema={"format": "password", "writeOnly": True}, extra={"secret": True})]
+"""A string that is sealed where it is stored and masked wherever it is read back."""
+
+
+def seconds(duration: str) -> float:
+    """Return a duration such as `1m30s` in seconds. Raises ValueError for anything else."""
+    if not _DURATION.fullmatch(duration):
+        raise ValueError(f"`{duration}` is not a duration: write it as 500ms, 90s, 1m30s, 24h or 7d")
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(duration))
+
+
+class PolicySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base of every plugin's settings. The docstring is the plugin's description in the catalogue.
+
+    Class variables describe the plugin: `title` and `group` for the catalogue, `modes` it can run in, what happens by
+    default when it cannot decide (`on_error`), and whether it needs whole answers (`buffers_stream`).
+    Rules between fields go into `__post_init__`, raising ValueError.
+    """
+
+    title: ClassVar[str]
+    group: ClassVar[Group] = "Traffic Control"
+    modes: ClassVar[Modes] = ("enforce", "observe")
+    on_error: ClassVar[Literal["deny", "allow"]] = "deny"
+    buffers_stream: ClassVar[bool] = False
+
+    def hold_back(self) -> int:
+        """Return how many characters of a live stream `on_chunk` must be able to see and change at once."""
+        return 0
+
+
+class PolicyRef(Struct, frozen=True, kw_only=True):
+    """Which configured policy is running; `scope` and `subject` name what its counters count."""
+
+    id: str
+    name: str
+    slug: str
+    is_global: bool
+    mode: Literal["enforce", "throttle", "observe"]

@@ -1,0 +1,115 @@
+"""Finding plugins: first-party ones load by themselves, others only when TRUSTGATE_PLUGINS names them."""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast
+
+import msgspec
+import pluggy
+from msgspec import Struct
+
+from trustgate.contract import hookspecs
+from trustgate.contract.context import Stage
+from trustgate.contract.policy import PolicySettings
+
+GROUP = "trustgate.plugins"
+FIRST_PARTY = "trustgate_plugins."
+STAGES: tuple[Stage, ...] = ("pre_request", "pre_response", "on_chunk", "post_response")
+ALIASES = {
+    "ratelimit": "rate_limiter",
+    "tokenratelimit": "token_rate_limiter",
+    "requestsize": "request_size_limiter",
+    "semanticcache": "semantic_cache",
+}
+
+
+class BadPlugin(Exception):
+    """A plugin that cannot be loaded; the message says which and why. It stops the start."""
+
+
+class Plugin(Struct, frozen=True, kw_only=True):
+    """One loaded plugin: the hooks it implements, by stage, are the stages it supports."""
+
+    slug: str
+    settings_type: type[PolicySettings]
+    hooks: Mapping[Stage, Callable[..., Any]]
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The supported stages in the order in which they run."""
+        return tuple(stage for stage in STAGES if stage in self.hooks)
+
+    def parse(self, settings: Mapping[str, Any]) -> PolicySettings:
+        """Return the typed settings. Raises ValueError naming the field that is unknown, missing or wrong."""
+        return msgspec.convert(settings, self.settings_type)
+
+
+class Plugins:
+    """Every loaded plugin by slug; the short names of the published API are accepted too."""
+
+    def __init__(self, plugins: Iterable[Plugin]) -> None:
+        self._by_slug = {plugin.slug: plugin for plugin in plugins}
+
+    def get(self, slug: str) -> Plugin | None:
+        """Return the plugin of that slug or alias."""
+        return self._by_slug.get(ALIASES.get(slug, slug))
+
+    def __iter__(self) -> Iterator[Plugin]:
+        return iter(sorted(self._by_slug.values(), key=lambda plugin: plugin.slug))
+
+
+def load_plugins(named: Iterable[str] = ()) -> Plugins:
+    """Load first-party plugins and the `named` ones. Raises BadPlugin, also for a name that nothing provides."""
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    wanted = set(named)
+    if missing := wanted - found.keys():
+        raise BadPlugin(
+            f"TRUSTGATE_PLUGINS names {', '.join(sorted(missing))}, which no installed package provides "
+            f"(installed: {', '.join(sorted(found))})"
+        )
+    chosen = [point for point in found.values() if point.value.startswith(FIRST_PARTY) or point.name in wanted]
+    return assemble({point.name: _load(point) for point in chosen})
+
+
+def assemble(modules: Mapping[str, object]) -> Plugins:
+    """Check the modules against the hook specifications and return them as plugins. Raises BadPlugin."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    for slug, module in modules.items():
+        _register(manager, slug, module)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise BadPlugin(str(error)) from error
+    return Plugins(_describe(manager, slug) for slug in modules)
+
+
+def _load(point: EntryPoint) -> object:
+    try:
+        return cast(object, point.load())
+    except (ImportError, AttributeError) as error:
+        raise BadPlugin(f"plugin {point.name} ({point.value}) cannot be imported: {error}") from error
+
+
+def _register(manager: pluggy.PluginManager, slug: str, module: object) -> None:
+    try:
+        manager.register(module, name=slug)
+    except (pluggy.PluginValidationError, ValueError) as error:
+        raise BadPlugin(f"plugin {slug}: {error}") from error
+
+
+def _hook(manager: pluggy.PluginManager, name: str, slug: str) -> Callable[..., Any] | None:
+    caller: pluggy.HookCaller = getattr(manager.hook, name)
+    return next((impl.function for impl in caller.get_hookimpls() if impl.plugin_name == slug), None)
+
+
+def _describe(manager: pluggy.PluginManager, slug: str) -> Plugin:
+    declared = _hook(manager, "settings_type", slug)
+    kind = declared() if declared else None
+    if not (inspect.isclass(kind) and issubclass(kind, PolicySettings)):
+        raise BadPlugin(f"plugin {slug} must implement settings_type() and return a subclass of PolicySettings")
+    hooks = {stage: hook for stage in STAGES if (hook := _hook(manager, stage, slug))}
+    if not hooks:
+        raise BadPlugin(f"plugin {slug} implements no stage: implement one of {', '.join(STAGES)}")
+    return Plugin(slug=slug, settings_type=kind, hooks=hooks)
