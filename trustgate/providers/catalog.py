@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from trustgate.contract.context import Dialect
-from trustgate.contract.policy import Duration
+from trustgate.contract.policy import Duration, Secret
 
 HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^/?#\s]+([/?#]\S*)?$", description="An http or https address.")]
 AuthType = Literal["api_key", "none"]
@@ -26,7 +26,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     """What every registry can be told."""
 
     base_url: HttpUrl | None = None
-    headers: dict[str, str] = {}
+    headers: dict[str, Secret] = {}
     timeouts: Timeouts = Timeouts()
 
 
