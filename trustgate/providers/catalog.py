@@ -36,12 +36,26 @@ class OpenAICompatibleOptions(Options, frozen=True, kw_only=True, forbid_unknown
     base_url: HttpUrl
 
 
+EchoFailure = Literal[
+    "",
+    "error_500",
+    "rate_limited",
+    "refused",
+    "silence",
+    "garbage",
+    "half",
+    "broken_stream",
+    "missing_done",
+    "stall",
+]
+
+
 class EchoOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """How the built-in provider behaves: how long it thinks, how far apart its chunks are, how it fails."""
 
     latency: Duration = "0ms"
     chunk_interval: Duration = "0ms"
-    failure: str = ""
+    failure: EchoFailure = ""
     timeouts: Timeouts = Timeouts()
 
 
@@ -61,7 +75,7 @@ class Provider(Struct, frozen=True, kw_only=True):
         return msgspec.convert(given, self.options_type)
 
 
-OPENAI_PATHS = {"chat_completions": "/chat/completions"}
+OPENAI_PATHS = {"chat_completions": "/chat/completions", "models": "/models"}
 
 PROVIDERS: Mapping[str, Provider] = {
     provider.name: provider

@@ -1,0 +1,118 @@
+"""The command `trustgate`: one program, every plane."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from textwrap import dedent
+
+from trustgate.settings import BadSetting, Settings, read_settings
+
+PLANES = ("proxy", "admin", "mcp", "run")
+EXAMPLES = """
+    examples:
+      trustgate run --demo         everything in one process, with a gateway to try
+      trustgate admin              the admin API alone, on SERVER_ADMIN_PORT (8080)
+      trustgate                    the proxy alone, on SERVER_PROXY_PORT (8081)
+      trustgate token              an admin token for the API, good for a day
+      trustgate migrate            bring the database up to date and leave
+
+    Configuration comes from the environment, and from .env in development; see .env.example.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command. Exits with 2 for a wrong setting or argument, 1 for a start that failed."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        settings = read_settings()
+        _commands()[chosen.command](settings, chosen)
+    except BadSetting as error:
+        _fail(2, str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trustgate",
+        description="A gateway for LLM and agent traffic.",
+        epilog=dedent(EXAMPLES),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command="proxy", demo=False)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, text in (
+        ("proxy", "serve applications (the default)"),
+        ("admin", "serve the admin API, its OpenAPI document and its page at /docs"),
+        ("mcp", "serve the MCP plane"),
+        ("run", "serve all planes in one process"),
+        ("migrate", "apply the database migrations that are pending, then leave"),
+        ("token", "print an admin token"),
+        ("version", "print the version"),
+    ):
+        command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        command.set_defaults(command=name)
+        _options(command, name)
+    return parser
+
+
+def _options(command: argparse.ArgumentParser, name: str) -> None:
+    if name == "run":
+        command.add_argument("--demo", action="store_true", help="make a gateway, a consumer and a key to try")
+    if name == "token":
+        command.add_argument("--subject", default="admin", help="whom the token is for (default: admin)")
+        command.add_argument("--tenant", default="", help="limit the token to the gateways of this tenant")
+        command.add_argument(
+            "--lifetime", default="24h", metavar="DURATION", help="how long it is good for (default: 24h)"
+        )
+
+
+def _commands() -> dict[str, Callable[[Settings, argparse.Namespace], None]]:
+    return {
+        **dict.fromkeys(PLANES, _serve),
+        "migrate": _migrate,
+        "token": _token,
+        "version": _version,
+    }
+
+
+def _serve(settings: Settings, chosen: argparse.Namespace) -> None:
+    from trustgate.planes.start import start  # noqa: PLC0415 - `version` and `--help` need none of it
+
+    start(settings, chosen.command, demo=chosen.demo, fail=_fail)
+
+
+def _migrate(settings: Settings, _: argparse.Namespace) -> None:
+    from trustgate.planes.start import migrate_now  # noqa: PLC0415
+
+    applied = asyncio.run(migrate_now(settings, fail=_fail))
+    for name in applied:
+        print(f"applied {name}")  # noqa: T201 - a command answers on its standard output
+    if not applied:
+        print("nothing to apply: the database is up to date")  # noqa: T201
+
+
+def _token(settings: Settings, chosen: argparse.Namespace) -> None:
+    from trustgate.contract.policy import seconds  # noqa: PLC0415
+    from trustgate.planes.admin.tokens import mint_token  # noqa: PLC0415
+    from trustgate.planes.secret import server_secret  # noqa: PLC0415
+
+    try:
+        lifetime = int(seconds(chosen.lifetime))
+    except ValueError as error:
+        raise BadSetting(f"--lifetime: {error}") from error
+    secret = server_secret(settings)
+    token = mint_token(secret, subject=chosen.subject, tenant_id=chosen.tenant, lifetime_seconds=lifetime)
+    print(token)  # noqa: T201
+
+
+def _version(settings: Settings, _: argparse.Namespace) -> None:
+    from trustgate import __version__  # noqa: PLC0415
+
+    print(f"trustgate {settings.version or __version__}")  # noqa: T201
+
+
+def _fail(status: int, message: str) -> None:
+    print(f"trustgate: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(status)

@@ -1,0 +1,68 @@
+"""Revision changed, so prepare and swap. The last good snapshot stays in force while the store cannot be read."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from trustgate.config.snapshot import Snapshot
+from trustgate.config.source import ConfigSource
+
+log = logging.getLogger("trustgate.config")
+
+
+class Watch:
+    """Holds the newest snapshot of a source. `swap` is called with each new one, before anybody is told of it."""
+
+    def __init__(self, source: ConfigSource, swap: Callable[[Snapshot], None], *, every: float) -> None:
+        self._source = source
+        self._swap = swap
+        self._every = every
+        self._lock = asyncio.Lock()
+        self.snapshot = Snapshot()
+        self.errors = 0
+        self.checked_at = 0.0
+        self.stale = False
+
+    async def load(self) -> None:
+        """Read what changed since the snapshot and swap it in. Raises what the source raises."""
+        async with self._lock:
+            changes = await self._source.changes(self.snapshot.revision)
+            if changes.whole or changes.revision != self.snapshot.revision:
+                self._take(self.snapshot.apply(changes))
+            self.checked_at = time.time()
+
+    async def applied(self, revision: int) -> None:
+        """Return once the snapshot is at least at this revision. Writers in the same process await it."""
+        if self.snapshot.revision < revision:
+            await self.load()
+
+    async def run(self) -> None:
+        """Poll for ever. A source that fails is asked again; what is known keeps serving."""
+        while True:
+            await asyncio.sleep(self._every)
+            await self._poll()
+
+    async def _poll(self) -> None:
+        try:
+            if await self._source.revision() != self.snapshot.revision:
+                await self.load()
+            self.checked_at = time.time()
+            self._fresh()
+        except Exception:  # noqa: BLE001 - whatever broke in the store, the data plane keeps its last good snapshot
+            self._failed()
+
+    def _take(self, snapshot: Snapshot) -> None:
+        self._swap(snapshot)
+        self.snapshot = snapshot
+
+    def _fresh(self) -> None:
+        if self.stale:
+            log.info("the configuration can be read again")
+        self.stale = False
+
+    def _failed(self) -> None:
+        self.errors += 1
+        if not self.stale:
+            log.exception("the configuration cannot be read: serving revision %d until it can", self.snapshot.revision)
+        self.stale = True

@@ -1,0 +1,160 @@
+"""What is said of every request, once, after its last byte. Never bodies, never secrets, never key material.
+
+Every struct leaves out what has its default: a field that must always be there has none.
+Times are milliseconds, counted once and rounded to microseconds; the clock times are Unix milliseconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct
+
+SCHEMA_VERSION = 4
+
+AttemptOutcome = Literal["success", "retryable", "terminal"]
+
+
+class EventConsumer(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Who asked: the consumer, and by which of its credentials (an id, never the key)."""
+
+    id: str = ""
+    name: str = ""
+    slug: str = ""
+    auth_id: str = ""
+
+
+NO_CONSUMER = EventConsumer()
+"""Who asked when nobody is known: the default itself, because defaults are left out by identity."""
+
+
+class EventStatus(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """How it ended: `code` as the caller saw it, `outcome` of the last attempt, `reason` the code of a refusal."""
+
+    code: int
+    is_timeout: bool
+    outcome: AttemptOutcome | Literal[""] = ""
+    reason: str = ""
+
+
+class EventRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What was asked, and of whom: provider, registry and model are those of the last attempt."""
+
+    stream: bool
+    bytes: int = 0
+    method: str = ""
+    path: str = ""
+    operation: str = ""
+    provider: str = ""
+    registry_id: str = ""
+    model: str = ""
+    requested_model: str = ""
+
+
+class EventResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What came back. `latency_ms` is the answering attempt to its last byte; `complete` false is a broken end."""
+
+    status_code: int
+    latency_ms: float
+    streaming: bool
+    complete: bool
+    bytes: int = 0
+    finish_reason: str = ""
+
+
+class EventUsage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Tokens; cached and reasoning ones are included in the totals. `estimated`: counted here, not by the provider."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    cached_input_tokens: int = 0
+    reasoning_output_tokens: int = 0
+    estimated: bool = False
+
+
+class EventLatency(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Where the time went: by whose it was, then by step; a step that was not reached has none."""
+
+    total_ms: float
+    provider_ms: float
+    policies_ms: float
+    gateway_ms: float
+    admission_ms: float = 0
+    enforcement_ms: float = 0
+    forwarding_ms: float = 0
+    relay_ms: float = 0
+
+
+class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One try at one target. `latency_ms` runs to its answer's head, or to its failure; `attempt` counts from 1."""
+
+    attempt: int
+    outcome: AttemptOutcome
+    latency_ms: float
+    registry_id: str = ""
+    provider: str = ""
+    status_code: int = 0
+    failure: str = ""
+
+
+class PolicyFinding(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one policy said at one stage.
+
+    `decision` is `allowed`, `block`, `observe`, `throttle`, `rewritten`, `answered`, …; a policy that could not
+    decide is `failed_open` or `failed_closed`, with `error` set and `error_type` naming the exception: its text could
+    quote a body.
+    """
+
+    name: str
+    slug: str
+    policy_id: str
+    stage: str
+    mode: str
+    decision: str
+    latency_ms: float
+    error: bool
+    flagged: bool
+    error_type: str = ""
+    status_code: int = 0
+    details: Mapping[str, Any] | None = None
+
+
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One request. `trace_id` is W3C's (32 hex digits), `span_id` ours, `parent_span_id` the caller's."""
+
+    schema_version: int
+    kind: Literal["llm"]
+    trace_id: str
+    timestamp: datetime
+    occurred_on: int
+    end_timestamp: int
+    status: EventStatus
+    is_flagged: bool
+    request: EventRequest
+    response: EventResponse
+    latency: EventLatency
+    span_id: str = ""
+    parent_span_id: str = ""
+    gateway_id: str = ""
+    gateway_slug: str = ""
+    tenant_id: str = ""
+    revision: int = 0
+    consumer: EventConsumer = NO_CONSUMER
+    session_id: str = ""
+    ip: str = ""
+    usage: EventUsage | None = None
+    attempts: tuple[Attempt, ...] = ()
+    policy_chain: tuple[PolicyFinding, ...] = ()
+    dropped_params: tuple[str, ...] = ()
+    client_disconnected: bool = False
+
+
+class Sink(Protocol):
+    """Where events go. `deliver` raises when it could not: the batch is offered again, whole and in order."""
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        """Take one batch. At most one call runs at a time."""
+
+    async def aclose(self) -> None:
+        """Deliver what is left and let go of everything."""

@@ -1,0 +1,153 @@
+"""Policies and hook implementations → ordered chains, compiled once per consumer and revision; requests walk them."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from trustgate.config.records import Policy
+from trustgate.contract.context import Stage
+from trustgate.contract.policy import PolicyRef, PolicySettings
+from trustgate.contract.ports import Services
+from trustgate.enforcement.plugins import STAGES, Plugin, Plugins
+
+Hook = Callable[..., Any]
+
+
+class Habit:
+    """What a link has been seen to do: `waits` once it did not decide on the spot. The one thing here that changes."""
+
+    __slots__ = ("waits",)
+
+    def __init__(self) -> None:
+        self.waits = False
+
+
+class Link(Struct, frozen=True, kw_only=True):
+    """One policy at one stage, ready to be called. `timeout` is in seconds, `hold_back` in characters."""
+
+    policy: PolicyRef
+    stage: Stage
+    call: Callable[..., Awaitable[Any]]
+    on_error: Literal["deny", "allow"]
+    timeout: float
+    hold_back: int = 0
+    buffers_stream: bool = False
+    habit: Habit = field(default_factory=Habit)
+
+
+Batch = tuple[Link, ...]
+"""Links that run side by side. Batches run one after the other."""
+
+
+class Chains(Struct, frozen=True, kw_only=True):
+    """What runs for one consumer, stage by stage."""
+
+    pre_request: tuple[Batch, ...] = ()
+    pre_response: tuple[Batch, ...] = ()
+    on_chunk: tuple[Link, ...] = ()
+    post_response: tuple[Link, ...] = ()
+
+    @property
+    def buffers_stream(self) -> bool:
+        """Whether a policy needs a stream's whole answer before the caller sees any of it."""
+        return any(link.buffers_stream for batch in self.pre_response for link in batch)
+
+
+def effective(policies: Iterable[Policy], consumer_id: str) -> list[Policy]:
+    """Return the policies in force for a consumer, in order: its own override the global ones of the same slug."""
+    enabled = [policy for policy in policies if policy.enabled]
+    own = [policy for policy in enabled if consumer_id in policy.consumer_ids]
+    slugs = {policy.slug for policy in own}
+    shared = [p for p in enabled if p.is_global and p.slug not in slugs and consumer_id not in p.consumer_ids]
+    return sorted([*own, *shared], key=lambda policy: (policy.priority, policy.slug, policy.id))
+
+
+def compile_chains(policies: Sequence[Policy], plugins: Plugins, services: Services, *, timeout: float) -> Chains:
+    """Compile ordered policies. One that cannot be compiled becomes a link that fails, so that `on_error` decides."""
+    links: list[tuple[Policy, Link]] = []
+    for policy in policies:
+        links += [(policy, link) for link in _links(policy, plugins.get(policy.slug), services, timeout)]
+    at = {stage: [(policy, link) for policy, link in links if link.stage == stage] for stage in STAGES}
+    return Chains(
+        pre_request=_batches(at["pre_request"]),
+        pre_response=_batches(at["pre_response"]),
+        on_chunk=tuple(link for _, link in at["on_chunk"]),
+        post_response=tuple(link for _, link in at["post_response"]),
+    )
+
+
+def _batches(links: Sequence[tuple[Policy, Link]]) -> tuple[Batch, ...]:
+    """Consecutive parallel links of equal priority share a batch; any other link is a batch of its own."""
+    grouped = groupby(enumerate(links), key=lambda item: (item[1][0].priority, -1 if item[1][0].parallel else item[0]))
+    return tuple(tuple(link for _, (_, link) in group) for _, group in grouped)
+
+
+def _links(policy: Policy, plugin: Plugin | None, services: Services, timeout: float) -> list[Link]:
+    if plugin is None:
+        return [_broken(policy, f"no plugin provides the policy {policy.slug}")]
+    try:
+        settings = plugin.parse(policy.settings)
+    except ValueError as error:
+        return [_broken(policy, f"the settings of policy {policy.name} are not valid: {error}")]
+    chosen = [stage for stage in plugin.stages if not policy.stages or stage in policy.stages]
+    return [_link(policy, plugin, stage, settings=settings, services=services, timeout=timeout) for stage in chosen]
+
+
+def _link(
+    policy: Policy, plugin: Plugin, stage: Stage, *, settings: PolicySettings, services: Services, timeout: float
+) -> Link:
+    ref = _ref(policy)
+    given = {"settings": settings, "policy": ref, "services": services}
+    return Link(
+        policy=ref,
+        stage=stage,
+        call=_bind(plugin.hooks[stage], given),
+        on_error=policy.on_error or settings.on_error,
+        timeout=policy.timeout_ms / 1000 or timeout,
+        hold_back=settings.hold_back() if stage == "on_chunk" else 0,
+        buffers_stream=stage == "pre_response" and settings.buffers_stream,
+    )
+
+
+def _ref(policy: Policy) -> PolicyRef:
+    return PolicyRef(id=policy.id, name=policy.name, slug=policy.slug, is_global=policy.is_global, mode=policy.mode)
+
+
+def _bind(hook: Hook, given: dict[str, Any]) -> Callable[..., Awaitable[Any]]:
+    """Bind what configuration decides, and drop the arguments that the hook did not ask for."""
+    asked = list(inspect.signature(hook).parameters)
+    bound = partial(hook, **{name: value for name, value in given.items() if name in asked})
+    rest = [name for name in asked if name not in given]
+    if not inspect.iscoroutinefunction(hook):
+        return _as_coroutine(bound, rest)
+    return bound if rest == ["ctx"] else _only(bound, rest)
+
+
+def _only(bound: Hook, rest: list[str]) -> Callable[..., Awaitable[Any]]:
+    def call(**given: Any) -> Awaitable[Any]:
+        awaitable: Awaitable[Any] = bound(**{name: given[name] for name in rest})
+        return awaitable
+
+    return call
+
+
+def _as_coroutine(bound: Hook, rest: list[str]) -> Callable[..., Awaitable[Any]]:
+    async def call(**given: Any) -> Any:
+        return bound(**{name: given[name] for name in rest})
+
+    return call
+
+
+class CannotDecide(Exception):
+    """A policy that cannot be run at all."""
+
+
+def _broken(policy: Policy, why: str) -> Link:
+    async def call(**_: Any) -> None:
+        raise CannotDecide(why)
+
+    return Link(policy=_ref(policy), stage="pre_request", call=call, on_error=policy.on_error or "deny", timeout=1.0)

@@ -1,0 +1,255 @@
+"""Running a chain: modes, order, side-by-side batches, timeouts, and what happens when a policy cannot decide.
+
+A hook is stepped once on the spot: most decide without waiting, and then there is no task, no timer and no timeout to
+pay for. One that waits is put under its clock; where a batch holds several that are known to wait, they wait together.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Generator, Mapping, MutableSequence, Sequence
+from time import perf_counter
+from typing import Any, Final, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from trustgate.contract.context import AnswerView, Body, Chunk, RequestContext
+from trustgate.contract.event import PolicyFinding
+from trustgate.contract.upstream import Header
+from trustgate.contract.usage import Usage
+from trustgate.contract.verdict import Answer, Deny, Proceed, Rewrite
+from trustgate.enforcement.chain import Batch, CannotDecide, Chains, Link
+
+log = logging.getLogger("trustgate.enforcement")
+
+
+class Ruling(Struct, frozen=True, kw_only=True):
+    """What a stage came to: how the request (or the answer's `body`) goes on, or the `stop` that ends it."""
+
+    ctx: RequestContext
+    stop: Answer | Deny | None = None
+    headers: Sequence[Header] = ()
+    body: bytes | None = None
+
+
+Findings = MutableSequence[PolicyFinding]
+_GO_ON: Final = Proceed()
+_KINDS: Final = (Proceed, Answer, Deny, Rewrite)
+
+
+class Runner:
+    """Runs chains. `throttle_wait` (seconds) bounds how long `throttle` holds a request back."""
+
+    def __init__(self, *, throttle_wait: float) -> None:
+        self._throttle_wait = throttle_wait
+
+    async def pre_request(self, chains: Chains, ctx: RequestContext, findings: Findings) -> Ruling:
+        """Run the policies before a target is chosen. A rewrite is what the batches behind it see."""
+        headers: list[Header] = []
+        for batch in chains.pre_request:
+            stop, body = await self._batch(batch, findings, {"ctx": ctx}, headers)
+            if stop is not None:
+                return Ruling(ctx=ctx, stop=stop, headers=headers)
+            if body is not None:
+                ctx = replace(ctx, body=Body(body, model=ctx.body.model, stream=ctx.body.stream))
+        return Ruling(ctx=ctx, headers=headers)
+
+    async def pre_response(self, chains: Chains, ctx: RequestContext, answer: AnswerView, findings: Findings) -> Ruling:
+        """Run the policies on a whole answer. A rewrite is what the batches behind it see."""
+        headers: list[Header] = []
+        changed: bytes | None = None
+        for batch in chains.pre_response:
+            links = tuple(link for link in batch if link.buffers_stream or not answer.streamed)
+            stop, body = await self._batch(links, findings, {"ctx": ctx, "answer": answer}, headers)
+            if stop is not None:
+                return Ruling(ctx=ctx, stop=stop, headers=headers)
+            if body is not None:
+                changed, answer = body, replace(answer, body=body)
+        return Ruling(ctx=ctx, headers=headers, body=changed)
+
+    async def on_chunk(
+        self, chains: Chains, ctx: RequestContext, chunk: Chunk, findings: Findings
+    ) -> Rewrite | Deny | None:
+        """Run the streaming policies over the unreleased text, each on what the one before it left."""
+        text = chunk.text
+        for link in chains.on_chunk:
+            verdict = await self._decide(link, {"ctx": ctx, "chunk": replace(chunk, text=text)}, findings)
+            if isinstance(verdict, Deny):
+                return verdict
+            if isinstance(verdict, Rewrite):
+                text = verdict.text
+        return None if text == chunk.text else Rewrite(text=text)
+
+    async def post_response(self, chains: Chains, ctx: RequestContext, usage: Usage, findings: Findings) -> None:
+        """Tell the policies what was used. Nothing that they do changes the answer."""
+        for link in chains.post_response:
+            await self._decide(link, {"ctx": ctx, "usage": usage}, findings)
+
+    async def _batch(
+        self, batch: Batch, findings: Findings, given: dict[str, Any], headers: list[Header]
+    ) -> tuple[Answer | Deny | None, bytes | None]:
+        """Run links side by side: the first refusal in policy order wins, and so does the first rewrite."""
+        together = self._start_together(batch, given)
+        body: bytes | None = None
+        try:
+            for link in batch:
+                said: list[PolicyFinding] = []
+                task = together.get(id(link))
+                verdict = await self._decide(link, given, said, task)
+                findings += said
+                headers += verdict.headers if not isinstance(verdict, Rewrite) else ()
+                if isinstance(verdict, (Answer, Deny)):
+                    return verdict, None
+                if isinstance(verdict, Proceed) and verdict.body is not None:
+                    body = _first(body, verdict.body, findings)
+        finally:
+            await _end(together.values())
+        return None, body
+
+    def _start_together(self, batch: Batch, given: Mapping[str, Any]) -> dict[int, asyncio.Task[Any]]:
+        if len(batch) < 2:
+            return {}
+        waiting = [link for link in batch if link.habit.waits]
+        if len(waiting) < 2:
+            return {}
+        return {id(link): asyncio.create_task(_call(link, given)) for link in waiting}
+
+    async def _decide(
+        self, link: Link, given: Mapping[str, Any], findings: Findings, task: asyncio.Task[Any] | None = None
+    ) -> Proceed | Answer | Deny | Rewrite:
+        """Ask one policy, apply its mode and its `on_error`, and note what it said."""
+        started = perf_counter()
+        try:
+            verdict = await (task or _call(link, given))
+            if verdict is not None and not isinstance(verdict, _KINDS):
+                raise CannotDecide(f"it returned {type(verdict).__name__}, which is no verdict")
+            if isinstance(verdict, Deny) and link.policy.mode == "throttle":
+                verdict = await self._throttle(link, given, verdict)
+        except Exception as error:  # noqa: BLE001 - whatever a policy raises, its `on_error` decides
+            return _failed(link, error, started, findings)
+        findings.append(_finding(link, _decision(link, verdict), started, verdict))
+        if verdict is None or link.policy.mode == "observe":
+            return _GO_ON
+        return cast(Proceed | Answer | Deny | Rewrite, verdict)
+
+    async def _throttle(self, link: Link, given: Mapping[str, Any], refusal: Deny) -> Any:
+        """Hold the request back until the policy lets it pass, or refuse it where that would take too long."""
+        until = perf_counter() + self._throttle_wait
+        verdict: Any = refusal
+        while isinstance(verdict, Deny) and verdict.retry_after is not None:
+            if perf_counter() + verdict.retry_after > until:
+                return verdict
+            await asyncio.sleep(verdict.retry_after)
+            verdict = await _call(link, given)
+        return verdict
+
+
+class _Started:
+    """A coroutine that has been stepped once and is waiting for `first`; awaiting it goes on from there."""
+
+    __slots__ = ("_coroutine", "_first")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], first: Any) -> None:
+        self._coroutine = coroutine
+        self._first = first
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        waiting_for = self._first
+        while True:
+            try:
+                sent = yield waiting_for
+            except BaseException as error:  # noqa: BLE001 - what is thrown into us is the coroutine's to handle
+                waiting_for, done = _advance(self._coroutine.throw, error)
+            else:
+                waiting_for, done = _advance(self._coroutine.send, sent)
+            if done:
+                return waiting_for
+
+
+def _advance(step: Any, value: Any) -> tuple[Any, bool]:
+    try:
+        return step(value), False
+    except StopIteration as done:
+        return done.value, True
+
+
+async def _call(link: Link, given: Mapping[str, Any]) -> Any:
+    coroutine = cast(Coroutine[Any, Any, Any], link.call(**given))
+    try:
+        waiting_for = coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    link.habit.waits = True
+    async with asyncio.timeout(link.timeout):
+        return await _Started(coroutine, waiting_for)
+
+
+async def _end(tasks: Any) -> None:
+    left = [task for task in tasks if not task.done()]
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+def _first(body: bytes | None, other: bytes, findings: Findings) -> bytes:
+    """Of two rewrites side by side the first wins; the other is noted as discarded."""
+    if body is None:
+        return other
+    findings[-1] = replace(findings[-1], decision="discarded")
+    return body
+
+
+def _decision(link: Link, verdict: Any) -> str:
+    refused = {"enforce": "block", "throttle": "block", "observe": "observe"}[link.policy.mode]
+    match verdict:
+        case Deny():
+            return refused
+        case Answer():
+            return "answered" if link.policy.mode != "observe" else "observe"
+        case Rewrite():
+            return "rewritten"
+        case Proceed(body=body) if body is not None:
+            return "rewritten"
+    return "allowed"
+
+
+def _finding(link: Link, decision: str, started: float, verdict: Any, error: str = "") -> PolicyFinding:
+    return PolicyFinding(
+        name=link.policy.name,
+        slug=link.policy.slug,
+        policy_id=link.policy.id,
+        stage=link.stage,
+        mode=link.policy.mode,
+        decision=decision,
+        latency_ms=round((perf_counter() - started) * 1000, 3),
+        error=bool(error),
+        flagged=bool(error) or isinstance(verdict, Deny),
+        error_type=error,
+        status_code=verdict.status if isinstance(verdict, (Deny, Answer)) else 0,
+        details=verdict.details if verdict is not None else None,
+    )
+
+
+def _failed(link: Link, error: Exception, started: float, findings: Findings) -> Proceed | Deny:
+    opens = link.on_error == "allow" or link.policy.mode == "observe"
+    decision = "failed_open" if opens else "failed_closed"
+    findings.append(_finding(link, decision, started, None, type(error).__name__))
+    log.warning(
+        "policy %s (%s) of stage %s could not decide (%s: %s): the request was %s",
+        link.policy.name,
+        link.policy.slug,
+        link.stage,
+        type(error).__name__,
+        error if isinstance(error, CannotDecide) else "see its own log",
+        "let through" if opens else "refused",
+    )
+    degraded = ((b"x-ag-policy-degraded", link.policy.slug.encode()),)
+    if opens:
+        return Proceed(headers=degraded)
+    return Deny(
+        code="policy_unavailable",
+        message=f'The policy "{link.policy.name}" could not decide, and refuses when it cannot. Try again later.',
+        status=503,
+        headers=degraded,
+    )

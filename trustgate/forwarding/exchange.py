@@ -1,0 +1,109 @@
+"""Asking targets, one after the other, until one answers: the attempts, and what a failure means to the caller."""
+
+from collections.abc import Callable, MutableSequence, Sequence
+from time import perf_counter
+from typing import Final
+
+from msgspec import Struct
+
+from trustgate.contract.errors import Refused
+from trustgate.contract.event import Attempt
+from trustgate.contract.target import Target
+from trustgate.contract.upstream import Call, FailureKind, Header, Transport, Upstream, UpstreamFailure
+from trustgate.forwarding.headers import Outgoing
+
+UNSENT: Final = frozenset(("connect_failed", "connect_timeout"))
+"""Failures before anything reached the provider: another target can be asked without any risk of asking twice."""
+
+
+class Ask(Struct, frozen=True, kw_only=True):
+    """What is to be forwarded. `body` gives the bytes for a target: the caller's, or with that target's model."""
+
+    operation: str
+    method: str
+    body: Callable[[Target], bytes]
+    headers: Sequence[Header]
+    agent: bytes | None
+    traceparent: bytes
+
+
+class Forwarded(Struct, frozen=True, kw_only=True):
+    """A target's answer, its head read."""
+
+    target: Target
+    upstream: Upstream
+    latency: float
+
+
+class Forwarder:
+    """Sends what is asked to the first candidate that can be reached."""
+
+    def __init__(self, transport: Transport, version: str) -> None:
+        self._transport = transport
+        self._outgoing = Outgoing(version)
+
+    async def forward(self, ask: Ask, candidates: Sequence[Target], attempts: MutableSequence[Attempt]) -> Forwarded:
+        """Return the first answer. Raises Refused when no candidate gave one; each attempt is noted."""
+        last = len(candidates) - 1
+        for at, target in enumerate(candidates):
+            started = perf_counter()
+            try:
+                upstream = await self._transport.send(self._call(ask, target))
+            except UpstreamFailure as failure:
+                attempts.append(_failed(target, failure, started, len(attempts) + 1))
+                if at == last or failure.kind not in UNSENT:
+                    raise refusal(failure, target.provider) from failure
+            else:
+                latency = perf_counter() - started
+                attempts.append(_answered(target, upstream.status, latency, len(attempts) + 1))
+                return Forwarded(target=target, upstream=upstream, latency=latency)
+        raise AssertionError("a pool never offers an empty list of candidates")
+
+    def _call(self, ask: Ask, target: Target) -> Call:
+        return Call(
+            method=ask.method,
+            origin=target.origin,
+            target=target.targets[ask.operation],
+            headers=self._outgoing.headers(ask.headers, target.headers, agent=ask.agent, traceparent=ask.traceparent),
+            body=ask.body(target),
+            clocks=target.clocks,
+        )
+
+
+_SAID: Final[dict[FailureKind, tuple[int, str, str]]] = {
+    "connect_failed": (502, "provider_unreachable", "could not be reached"),
+    "connect_timeout": (504, "provider_connect_timeout", "did not accept a connection in time"),
+    "first_byte_timeout": (504, "provider_first_byte_timeout", "did not begin to answer in time"),
+    "idle_timeout": (504, "provider_idle_timeout", "stopped in the middle of its answer"),
+    "total_timeout": (504, "provider_total_timeout", "took longer for its answer than is allowed"),
+    "connection_lost": (502, "provider_connection_lost", "broke off its answer"),
+    "malformed_answer": (502, "provider_malformed_answer", "answered with something that is not HTTP"),
+}
+
+
+def refusal(failure: UpstreamFailure, provider: str) -> Refused:
+    """Return what the caller is told. Where it was and why in detail is the operator's to know, from event and log."""
+    status, code, words = _SAID[failure.kind]
+    return Refused(code, f"The provider ({provider}) {words}.", status=status, source="upstream")
+
+
+def _failed(target: Target, failure: UpstreamFailure, started: float, number: int) -> Attempt:
+    return Attempt(
+        attempt=number,
+        outcome="retryable" if failure.kind in UNSENT else "terminal",
+        latency_ms=round((perf_counter() - started) * 1000, 3),
+        registry_id=target.registry_id,
+        provider=target.provider,
+        failure=failure.kind,
+    )
+
+
+def _answered(target: Target, status: int, latency: float, number: int) -> Attempt:
+    return Attempt(
+        attempt=number,
+        outcome="success" if status < 400 else "retryable" if status in {408, 429} or status >= 500 else "terminal",
+        latency_ms=round(latency * 1000, 3),
+        registry_id=target.registry_id,
+        provider=target.provider,
+        status_code=status,
+    )

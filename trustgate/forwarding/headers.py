@@ -1,0 +1,86 @@
+"""Which of the caller's headers go on to the provider, and which of the provider's come back. Explicit, both ways.
+
+Never forwarded: hop-by-hop headers, credentials, cookies, whatever names the caller's network, and all X-AG headers.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from trustgate.contract.upstream import Header
+
+FORWARDED: Final = frozenset(
+    {
+        b"accept",
+        b"accept-language",
+        b"anthropic-beta",
+        b"anthropic-version",
+        b"content-type",
+        b"idempotency-key",
+        b"openai-beta",
+        b"openai-organization",
+        b"openai-project",
+        b"tracestate",
+        b"x-client-request-id",
+        b"x-stainless-arch",
+        b"x-stainless-async",
+        b"x-stainless-helper-method",
+        b"x-stainless-lang",
+        b"x-stainless-os",
+        b"x-stainless-package-version",
+        b"x-stainless-retry-count",
+        b"x-stainless-runtime",
+        b"x-stainless-runtime-version",
+    }
+)
+"""`user-agent` and `traceparent` go on too, rewritten: ours first, the caller's behind it; our span in its trace."""
+
+RETURNED: Final = frozenset(
+    {
+        b"content-type",
+        b"content-encoding",
+        b"content-language",
+        b"openai-model",
+        b"openai-organization",
+        b"openai-processing-ms",
+        b"openai-version",
+        b"request-id",
+        b"retry-after",
+        b"retry-after-ms",
+        b"x-request-id",
+        b"x-should-retry",
+    }
+)
+RETURNED_PREFIXES: Final = (b"x-ratelimit-", b"anthropic-ratelimit-")
+
+
+class Outgoing:
+    """Builds the headers of calls: what is the same for all of them is encoded once."""
+
+    __slots__ = ("_agent",)
+
+    def __init__(self, version: str) -> None:
+        self._agent = b"trustgate/" + version.encode()
+
+    def headers(
+        self, caller: Iterable[Header], target: Iterable[Header], *, agent: bytes | None, traceparent: bytes
+    ) -> list[Header]:
+        """Return the headers of one call. What the registry sets wins over what the caller sent."""
+        fixed = list(target)
+        names = {name for name, _ in fixed}
+        headers = [header for header in caller if header[0] in FORWARDED and header[0] not in names]
+        headers += fixed
+        if b"user-agent" not in names:
+            headers.append((b"user-agent", self._agent + b" " + agent if agent else self._agent))
+        headers.append((b"accept-encoding", b"identity"))
+        headers.append((b"traceparent", traceparent))
+        return headers
+
+
+def returned(headers: Iterable[Header]) -> list[Header]:
+    """Return the provider's headers that the caller gets."""
+    return [header for header in headers if header[0] in RETURNED or header[0].startswith(RETURNED_PREFIXES)]
+
+
+def lookup(headers: Iterable[Header]) -> Mapping[bytes, bytes]:
+    """Return headers by name; of a repeated one the last."""
+    return dict(headers)

@@ -1,0 +1,63 @@
+"""How the admin plane is put together."""
+
+from collections.abc import Awaitable, Callable
+
+from dependency_injector import providers
+
+from trustgate.planes.admin.app import admin_app
+from trustgate.planes.admin.plane import AdminServices
+from trustgate.planes.admin.services.work import Tools
+from trustgate.planes.ground import Ground, version_of
+from trustgate.planes.probes import Probes
+from trustgate.ready import Parts
+from trustgate.settings import Settings
+from trustgate.storage.store import Store
+
+
+def _tools(settings: Settings, parts: Parts) -> Tools:
+    return Tools(plugins=parts.plugins, base_domain=settings.gateway_base_domain, version=version_of(settings))
+
+
+async def _nobody_to_tell(_: int) -> None:
+    """Another process reads the configuration; it watches the revision."""
+
+
+def _nobody() -> Callable[[int], Awaitable[None]]:
+    return _nobody_to_tell
+
+
+def _services(
+    settings: Settings,
+    store: Store,
+    tools: Tools,
+    secret: str,
+    *,
+    applied: Callable[[int], Awaitable[None]],
+    probes: Probes,
+) -> AdminServices:
+    return AdminServices(
+        store=store,
+        tools=tools,
+        secret=secret,
+        applied=applied,
+        dependencies=probes.dependencies,
+        metrics=probes.metrics,
+        cors=settings.cors,
+    )
+
+
+class Admin(Ground):
+    """The ground, with the admin API on it. `applied` is overridden where a data plane shares the process."""
+
+    applied: providers.Provider[Callable[[int], Awaitable[None]]] = providers.Callable(_nobody)
+    tools = providers.Singleton(_tools, Ground.settings, Ground.parts)
+    services = providers.Singleton(
+        _services,
+        Ground.settings,
+        Ground.store,
+        tools,
+        Ground.secret,
+        applied=applied,
+        probes=Ground.admin_probes,
+    )
+    admin_app = providers.Singleton(admin_app, services)

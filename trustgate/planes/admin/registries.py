@@ -1,0 +1,175 @@
+"""Registries on the wire: what is secret in them is masked."""
+
+from itertools import groupby
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from trustgate.config.records import ProviderAuth, Registry
+from trustgate.contract.errors import Refused
+from trustgate.planes.admin import masking
+from trustgate.planes.admin.connection import Connection, TryConnection, try_connection
+from trustgate.planes.admin.operation import Ask, Nothing, Operation, reading, serving, writing
+from trustgate.planes.admin.paging import LARGEST, PageQuery, to_query
+from trustgate.planes.admin.services import registries
+from trustgate.planes.admin.services.registries import CreateRegistry, UpdateRegistry
+from trustgate.planes.admin.services.work import Tools, Work
+from trustgate.planes.admin.wire import Id, Masked, Time
+from trustgate.storage.store import Query
+
+
+class ApiKeyView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A provider key as it is read back."""
+
+    api_key: Masked = ""
+    header_name: str = ""
+    header_value: Masked = ""
+    param_name: str = ""
+    param_value: Masked = ""
+    param_location: Literal["", "query"] = ""
+
+
+class ProviderAuthView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the registry proves itself."""
+
+    type: Literal["api_key", "none"]
+    api_key: ApiKeyView | None = None
+
+
+class RegistryView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A registry as it is read back."""
+
+    id: Id
+    gateway_id: Id
+    name: str
+    type: Literal["LLM"]
+    enabled: bool
+    provider: str
+    provider_options: dict[str, Any] = {}
+    description: str = ""
+    auth: ProviderAuthView
+    created_at: Time
+    updated_at: Time
+
+
+class RegistryList(Struct, frozen=True, kw_only=True):
+    """One page of registries."""
+
+    items: list[RegistryView]
+    page: int
+    size: int
+    total: int
+
+
+class RegistryGroup(Struct, frozen=True, kw_only=True):
+    """The registries of one provider, by name."""
+
+    provider: str
+    type: Literal["LLM"] = "LLM"
+    instance_count: int
+    instances: list[RegistryView]
+
+
+class GroupedRegistries(Struct, frozen=True, kw_only=True):
+    """All registries of a gateway by provider."""
+
+    view: Literal["grouped"] = "grouped"
+    groups: list[RegistryGroup]
+    total_groups: int
+    total_instances: int
+
+
+class RegistryQuery(PageQuery, frozen=True, kw_only=True):
+    """Which registries."""
+
+    name: Annotated[str, Meta(description="A part of the name, in any case.")] = ""
+    view: Annotated[str, Meta(description="`grouped`, with type=LLM and nothing else: all of them by provider.")] = ""
+    type: Annotated[str, Meta(description="`LLM`, with view=grouped.")] = ""
+
+
+def view(registry: Registry, tools: Tools) -> RegistryView:
+    """Return a registry as it is read back."""
+    auth = masking.masked(ProviderAuth, msgspec.to_builtins(registry.auth))
+    return RegistryView(
+        id=registry.id,
+        gateway_id=registry.gateway_id,
+        name=registry.name,
+        type=registry.type,
+        enabled=registry.enabled,
+        provider=registry.provider,
+        provider_options=_options(registry, tools),
+        description=registry.description,
+        auth=msgspec.convert(auth, ProviderAuthView),
+        created_at=registry.created_at,
+        updated_at=registry.updated_at,
+    )
+
+
+def _options(registry: Registry, tools: Tools) -> dict[str, Any]:
+    provider = tools.providers.get(registry.provider)
+    options = registry.provider_options
+    shown: dict[str, Any] = masking.masked(provider.options_type, options) if provider else masking.masked_whole(options)
+    return shown
+
+
+async def _create(work: Work, ask: Ask[CreateRegistry, Nothing]) -> RegistryView:
+    return view(await registries.create(work, ask.gateway, ask.body), work.tools)
+
+
+async def _list(work: Work, ask: Ask[Nothing, RegistryQuery]) -> RegistryList | GroupedRegistries:
+    asked = ask.query
+    if asked.view or asked.type:
+        return await _grouped(work, ask)
+    found = await registries.page(work, to_query(asked, gateway_id=ask.gateway, where={}, search=asked.name))
+    items = [view(registry, work.tools) for registry in found.items]
+    return RegistryList(items=items, page=asked.page, size=asked.limit, total=found.total)
+
+
+async def _grouped(work: Work, ask: Ask[Nothing, RegistryQuery]) -> GroupedRegistries:
+    if ask.query != RegistryQuery(view="grouped", type="LLM"):
+        message = "invalid query parameters: view=grouped and type=LLM go together, and with no other parameter"
+        raise Refused("invalid_query", message, status=400)
+    found = await registries.page(work, Query(gateway_id=ask.gateway, limit=LARGEST))
+    if found.total > LARGEST:
+        message = f"grouped registry view supports at most {LARGEST} registries; gateway has {found.total}"
+        raise Refused("result_too_large", f"{message}: result set too large, list them by page", status=422)
+    ordered = sorted(found.items, key=lambda it: (it.provider, it.name.lower(), it.id))
+    groups = [_group(name, list(each), work.tools) for name, each in groupby(ordered, key=lambda it: it.provider)]
+    return GroupedRegistries(groups=groups, total_groups=len(groups), total_instances=len(ordered))
+
+
+def _group(provider: str, members: list[Registry], tools: Tools) -> RegistryGroup:
+    instances = [view(registry, tools) for registry in members]
+    return RegistryGroup(provider=provider, instance_count=len(instances), instances=instances)
+
+
+async def _get(work: Work, ask: Ask[Nothing, Nothing]) -> RegistryView:
+    return view(await registries.get(work, ask.gateway, ask.id), work.tools)
+
+
+async def _update(work: Work, ask: Ask[UpdateRegistry, Nothing]) -> RegistryView:
+    return view(await registries.update(work, ask.gateway, ask.id, ask.body), work.tools)
+
+
+async def _delete(work: Work, ask: Ask[Nothing, Nothing]) -> None:
+    await registries.delete(work, ask.gateway, ask.id)
+
+
+_ALL: Final = "/v1/gateways/{gateway_id}/registries"
+_ONE: Final = _ALL + "/{id}"
+_TRY: Final = _ALL + "/test-connection"
+_TAG: Final = "Registries"
+_TAKEN: Final = ("already_exists",)
+_VIEW: Final = ("invalid_query", "result_too_large")
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    writing("POST", _ALL, _create, name="createRegistry", summary="Register a provider account", tag=_TAG, status=201, refuses=_TAKEN),
+    reading("GET", _ALL, _list, name="listRegistries", summary="List registries", tag=_TAG, refuses=_VIEW),
+    serving("POST", _TRY, try_connection, name="testConnection", summary="Ask a provider whether it can be used", tag=_TAG),
+    reading("GET", _ONE, _get, name="getRegistry", summary="Read a registry", tag=_TAG),
+    writing("PUT", _ONE, _update, name="updateRegistry", summary="Change a registry", tag=_TAG, refuses=_TAKEN),
+    writing("DELETE", _ONE, _delete, name="deleteRegistry", summary="Delete a registry and detach it", tag=_TAG),
+)
+
+__all__ = ["OPERATIONS", "Connection", "TryConnection", "view"]

@@ -1,0 +1,208 @@
+"""Consumers: one application each, with the registries that it may use and the models that it may ask them for."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Final
+
+from msgspec import Meta, Struct, structs
+
+from trustgate.admission.operation import RESERVED
+from trustgate.config.records import Binding, Consumer, ModelPolicy
+from trustgate.planes.admin.services.fields import Name, Weight, checked_id, checked_name, checked_slug, slug_from, unique
+from trustgate.planes.admin.services.gateways import random_label
+from trustgate.planes.admin.services.problems import found, invalid, not_served, save, saving
+from trustgate.planes.admin.services.work import Work
+from trustgate.storage.store import Page, Query
+
+_LATER: Final = ("lb_config", "headers", "fallback", "roles", "toolkit", "fail_mode")
+
+Models = Annotated[list[str], Meta(max_length=10_000, description="The models that may be asked for; absent is any.")]
+
+
+class ModelRules(Struct, frozen=True, kw_only=True):
+    """The models of one registry."""
+
+    allowed: Models | None = None
+    default: str | None = None
+
+
+class ModelPolicyForm(ModelRules, frozen=True, kw_only=True):
+    """The models of the registry named."""
+
+    registry_id: str
+
+
+class BindingForm(Struct, frozen=True, kw_only=True):
+    """A registry to attach. `model_policies` may be given here or at the top level, not both."""
+
+    id: str
+    weight: Weight | None = None
+    model_policies: ModelRules | None = None
+
+
+Bindings = Annotated[list[BindingForm], Meta(max_length=1000)]
+Rules = Annotated[list[ModelPolicyForm], Meta(max_length=1000)]
+
+
+class UpdateConsumer(Struct, frozen=True, kw_only=True):
+    """What changes; a field that is absent or null stays as it is. `registries` and `model_policies` are replaced."""
+
+    later: ClassVar[tuple[str, ...]] = _LATER
+
+    name: Name | None = None
+    slug: str | None = None
+    type: str | None = None
+    routing_mode: str | None = None
+    active: bool | None = None
+    registries: Bindings | None = None
+    model_policies: Rules | None = None
+
+
+class CreateConsumer(Struct, frozen=True, kw_only=True):
+    """A new consumer. Without a slug it gets one from its name."""
+
+    later: ClassVar[tuple[str, ...]] = _LATER
+
+    name: Name
+    slug: str | None = None
+    type: str | None = None
+    routing_mode: str | None = None
+    active: bool | None = None
+    registries: Bindings | None = None
+    model_policies: Rules | None = None
+
+
+async def get(work: Work, gateway_id: str, consumer_id: str) -> Consumer:
+    """Return a consumer of that gateway. Raises Refused."""
+    return found(await work.unit.consumers.get(consumer_id, gateway_id=gateway_id))
+
+
+async def page(work: Work, query: Query) -> Page[Consumer]:
+    """Return the consumers that match."""
+    return await work.unit.consumers.page(query)
+
+
+async def create(work: Work, gateway_id: str, form: CreateConsumer) -> Consumer:
+    """Make a consumer. Raises Refused."""
+    _check_kind(form.type, form.routing_mode)
+    name = checked_name(form.name)
+    now = work.tools.now()
+    consumer = Consumer(
+        id=work.tools.record_id(),
+        gateway_id=gateway_id,
+        name=name,
+        slug=await _slug(work, gateway_id, form.slug, name),
+        active=form.active is not False,
+        registries=await _bindings(work, gateway_id, form.registries or []),
+        model_policies=_model_policies(form.model_policies or [], form.registries or []),
+        created_at=now,
+        updated_at=now,
+    )
+    _check_rules(consumer)
+    with saving("consumer"):
+        await work.unit.consumers.insert(consumer)
+    return consumer
+
+
+async def update(work: Work, gateway_id: str, consumer_id: str, form: UpdateConsumer) -> Consumer:
+    """Change what the form says and check the whole. Raises Refused."""
+    before = await get(work, gateway_id, consumer_id)
+    _check_kind(form.type, form.routing_mode)
+    if form.slug and checked_slug(form.slug) != before.slug:
+        raise invalid("slug cannot be changed, callers have it in their base URL: make a new consumer")
+    after = structs.replace(before, **await _changes(work, gateway_id, form))
+    _check_rules(after)
+    return await save(work, work.unit.consumers, "consumer", before=before, after=after)
+
+
+async def delete(work: Work, gateway_id: str, consumer_id: str) -> None:
+    """Delete a consumer and detach its keys, registries and policies. Raises Refused."""
+    await get(work, gateway_id, consumer_id)
+    await work.unit.consumers.delete(consumer_id, gateway_id=gateway_id)
+
+
+async def _changes(work: Work, gateway_id: str, form: UpdateConsumer) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if form.name is not None:
+        changes["name"] = checked_name(form.name)
+    if form.active is not None:
+        changes["active"] = form.active
+    if form.registries is not None:
+        if any(choice.model_policies for choice in form.registries):
+            raise invalid("registries[].model_policies is only taken on create: use the top-level model_policies")
+        changes["registries"] = await _bindings(work, gateway_id, form.registries)
+    if form.model_policies is not None:
+        changes["model_policies"] = _model_policies(form.model_policies, [])
+    return changes
+
+
+def _check_kind(kind: str | None, routing_mode: str | None) -> None:
+    if kind and kind.upper() in ("MCP", "A2A"):
+        raise invalid(f"type {kind.upper()} is not served by this version: use LLM")
+    if kind and kind.upper() != "LLM":
+        raise invalid("type must be LLM")
+    mode = (routing_mode or "inline").strip().lower()
+    if mode == "role_based":
+        raise not_served("routing_mode role_based")
+    if mode != "inline":
+        raise invalid("routing_mode must be inline")
+
+
+async def _slug(work: Work, gateway_id: str, wanted: str | None, name: str) -> str:
+    if not (wanted and wanted.strip()):
+        return await _free_slug(work, gateway_id, name)
+    slug = checked_slug(wanted)
+    if slug in RESERVED:
+        raise invalid(f"slug {slug} is reserved, it is the first part of a route: choose another")
+    return slug
+
+
+async def _free_slug(work: Work, gateway_id: str, name: str) -> str:
+    base = slug_from(name) or f"app-{random_label(work, 8)}"
+    for candidate in [base, *(f"{base}-{n}" for n in range(2, 50))]:
+        if candidate not in RESERVED and not await work.unit.consumers.find(gateway_id=gateway_id, slug=candidate):
+            return candidate
+    return f"{base[:50].rstrip('-')}-{random_label(work, 8)}"
+
+
+async def _bindings(work: Work, gateway_id: str, choices: Sequence[BindingForm]) -> tuple[Binding, ...]:
+    ids = unique("registries", [checked_id("registries[].id", choice.id) for choice in choices])
+    query = Query(gateway_id=gateway_id, where={"id": ids}, limit=len(ids))
+    known = {registry.id for registry in (await work.unit.registries.page(query)).items} if ids else set()
+    if missing := [id_ for id_ in ids if id_ not in known]:
+        raise invalid(f"registries names {missing[0]}, which is no registry of this gateway: create it first")
+    return tuple(
+        Binding(registry_id=id_, weight=choice.weight or 1) for id_, choice in zip(ids, choices, strict=True)
+    )
+
+
+def _model_policies(forms: Sequence[ModelPolicyForm], choices: Sequence[BindingForm]) -> tuple[ModelPolicy, ...]:
+    rules = [(form.registry_id, form) for form in forms]
+    inline = [(choice.id, choice.model_policies) for choice in choices if choice.model_policies]
+    ids = [checked_id("model_policies[].registry_id", id_) for id_, _ in [*rules, *inline]]
+    unique("model_policies", ids)
+    made = [_rule(id_, form) for id_, (_, form) in zip(ids, [*rules, *inline], strict=True)]
+    return tuple(sorted(made, key=lambda rule: rule.registry_id))
+
+
+def _rule(registry_id: str, form: ModelRules) -> ModelPolicy:
+    allowed = None if form.allowed is None else tuple(form.allowed)
+    default = form.default or ""
+    if allowed == ():
+        raise invalid("model_policies[].allowed must not be empty: leave it out to allow every model")
+    if allowed and not all(model.strip() for model in allowed):
+        raise invalid("model_policies[].allowed must not hold a blank model")
+    unique("model_policies[].allowed", allowed or ())
+    if default and allowed and default not in allowed:
+        raise invalid("model_policies[].default must be one of allowed")
+    return ModelPolicy(registry_id=registry_id, allowed=allowed, default=default)
+
+
+def _check_rules(consumer: Consumer) -> None:
+    """Every registry with a model policy is attached, whichever of the two was changed."""
+    attached = {binding.registry_id for binding in consumer.registries}
+    for rule in consumer.model_policies:
+        if rule.registry_id not in attached:
+            raise invalid(
+                f"model_policies names registry {rule.registry_id}, which is not attached to this consumer: "
+                "name it in registries too, or leave its model policy out"
+            )

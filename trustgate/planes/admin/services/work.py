@@ -1,0 +1,64 @@
+"""What every service is handed: a unit of the store, the tools of the plane, and on whose behalf it works."""
+
+import os
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+from trustgate import __version__
+from trustgate.enforcement.plugins import Plugins
+from trustgate.providers.catalog import PROVIDERS, Provider
+from trustgate.storage.store import Unit
+
+
+def utc_now() -> str:
+    """Return the time as RFC 3339 in UTC, with microseconds and without their trailing zeros."""
+    text = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return text.rstrip("0").rstrip(".") + "Z"
+
+
+def uuid4() -> str:
+    """Return a random id; gateways have these."""
+    return str(uuid.uuid4())
+
+
+def uuid7() -> str:
+    """Return an id that sorts by when it was made (RFC 9562); everything below a gateway has these."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
+    return str(uuid.UUID(int=value))
+
+
+class Principal(Struct, frozen=True, kw_only=True):
+    """On whose behalf: `tenant_id` empty is the platform, which sees every tenant."""
+
+    subject: str = ""
+    tenant_id: str = ""
+
+
+PLATFORM = Principal(subject="trustgate")
+
+
+class Tools(Struct, frozen=True, kw_only=True):
+    """What services need of the world beside the store. Below `base_domain` every gateway has a host name of its own."""
+
+    plugins: Plugins
+    providers: Mapping[str, Provider] = PROVIDERS
+    base_domain: str = ""
+    version: str = __version__
+    now: Callable[[], str] = utc_now
+    gateway_id: Callable[[], str] = uuid4
+    record_id: Callable[[], str] = uuid7
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes
+
+
+class Work(Struct, frozen=True, kw_only=True):
+    """One piece of work: everything that it writes becomes one revision, or nothing of it does."""
+
+    unit: Unit
+    tools: Tools
+    who: Principal = PLATFORM

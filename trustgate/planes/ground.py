@@ -1,0 +1,152 @@
+"""What the planes share: one container of singletons. A plane adds its app; `run` is all of them over one ground."""
+
+import platform
+from collections.abc import Mapping
+
+from dependency_injector import containers, providers
+
+from trustgate import __version__
+from trustgate.config.watch import Watch
+from trustgate.contract.event import Sink
+from trustgate.contract.ports import Services
+from trustgate.contract.upstream import Transport
+from trustgate.enforcement.plugins import load_plugins
+from trustgate.forwarding.by_scheme import ByScheme
+from trustgate.forwarding.httpx_adapter import Proxies, make_transport
+from trustgate.lifecycle import Lifecycle
+from trustgate.planes.house import DataPlane, readiness
+from trustgate.planes.probes import Probes
+from trustgate.planes.secret import server_secret
+from trustgate.planes.serve import Drain
+from trustgate.providers.echo import EchoTransport
+from trustgate.ready import Parts
+from trustgate.settings import Settings
+from trustgate.state.memory import MemoryLimiter
+from trustgate.storage.configuration import StoredConfig
+from trustgate.storage.database import Database
+from trustgate.storage.factory import open_database
+from trustgate.storage.seal import Sealer
+from trustgate.storage.settings import PostgresSettings, SqliteSettings
+from trustgate.storage.store import Store
+from trustgate.telemetry.fanout import Fanout, add_fanout
+from trustgate.telemetry.log import LogSink, open_log
+from trustgate.telemetry.meters import Meters
+from trustgate.telemetry.process import LoopLag, add_process
+
+
+def _database(settings: Settings) -> Database:
+    postgres = settings.postgres
+    if not postgres.host:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        return open_database(SqliteSettings(path=settings.data_dir / "trustgate.db"))
+    return open_database(
+        PostgresSettings(
+            host=postgres.host,
+            port=postgres.port,
+            user=postgres.user,
+            password=postgres.password,
+            name=postgres.name,
+            ssl_mode=postgres.ssl_mode,
+            ssl_root_cert=postgres.ssl_root_cert,
+            min_conns=postgres.min_conns,
+            max_conns=postgres.max_conns,
+            connect_timeout=postgres.connect_timeout,
+        )
+    )
+
+
+def _transport(settings: Settings) -> Transport:
+    proxies = Proxies(
+        http=settings.proxies.get("http"),
+        https=settings.proxies.get("https"),
+        no_proxy=tuple(settings.no_proxy.split(",")) if settings.no_proxy else (),
+    )
+    return ByScheme(make_transport(proxies), {"echo": EchoTransport()})
+
+
+def _parts(settings: Settings) -> Parts:
+    return Parts(
+        plugins=load_plugins(settings.plugins),
+        services=Services(limiter=MemoryLimiter()),
+        clocks=settings.clocks,
+        base_domain=settings.gateway_base_domain,
+        policy_timeout=settings.limits.policy_timeout,
+    )
+
+
+def _sinks(settings: Settings) -> Mapping[str, Sink]:
+    if not settings.telemetry or settings.event_log == "none":
+        return {}
+    return {"log": LogSink(open_log(settings.event_log))}
+
+
+def _fanout(settings: Settings, meters: Meters) -> Fanout:
+    fanout = Fanout(_sinks(settings), settings.queue_size, observers=(meters.observe,))
+    meters.settle_with(fanout.settle)
+    add_fanout(meters.registry, fanout)
+    return fanout
+
+
+def version_of(settings: Settings) -> str:
+    """Return the version that this process says it is."""
+    return settings.version or __version__
+
+
+def _meters(settings: Settings) -> Meters:
+    meters = Meters()
+    add_process(meters.registry, version=version_of(settings))
+    return meters
+
+
+def _lifecycle(settings: Settings, parts: Parts, transport: Transport, fanout: Fanout, meters: Meters) -> Lifecycle:
+    lifecycle = Lifecycle(parts, transport, limits=settings.limits, version=version_of(settings), emit=fanout.emit)
+    meters.gauge("trustgate_requests_in_flight", "Requests under way.", lambda: lifecycle.in_flight)
+    meters.gauge("trustgate_snapshot_revision", "The configuration's revision.", lambda: lifecycle.revision)
+    return lifecycle
+
+
+def _watch(settings: Settings, source: StoredConfig, lifecycle: Lifecycle, meters: Meters) -> Watch:
+    watch = Watch(source, lifecycle.swap, every=settings.config_poll)
+    meters.gauge("trustgate_snapshot_checked_seconds", "When the store was last seen, Unix.", lambda: watch.checked_at)
+    meters.counter("trustgate_snapshot_errors_total", "Times the store could not be read.", lambda: watch.errors)
+    return watch
+
+
+def about(settings: Settings) -> dict[str, str]:
+    """Return what `/__/version` tells."""
+    return {
+        "app_name": "TrustGate",
+        "version": version_of(settings),
+        "python_version": platform.python_version(),
+        "platform": f"{platform.system().lower()}/{platform.machine()}",
+    }
+
+
+def _probes(settings: Settings, drain: Drain, meters: Meters, watch: Watch) -> Probes:
+    return Probes(about=about(settings), dependencies=readiness(drain, watch), metrics=meters.render)
+
+
+def _admin_probes(settings: Settings, drain: Drain, meters: Meters) -> Probes:
+    return Probes(about=about(settings), dependencies=readiness(drain, None), metrics=meters.render)
+
+
+class Ground(containers.DeclarativeContainer):
+    """One of each. `settings` is given; the rest follows from it."""
+
+    settings: providers.Dependency[Settings] = providers.Dependency(instance_of=Settings)
+    secret = providers.Singleton(server_secret, settings)
+    database = providers.Singleton(_database, settings)
+    sealer = providers.Singleton(Sealer, secret)
+    store = providers.Singleton(Store, database, sealer)
+    source = providers.Singleton(StoredConfig, database, sealer)
+    transport = providers.Singleton(_transport, settings)
+    parts = providers.Singleton(_parts, settings)
+    meters = providers.Singleton(_meters, settings)
+    fanout = providers.Singleton(_fanout, settings, meters)
+    loop_lag = providers.Singleton(LoopLag, meters.provided.registry)
+    lifecycle = providers.Singleton(_lifecycle, settings, parts, transport, fanout, meters)
+    watch = providers.Singleton(_watch, settings, source, lifecycle, meters)
+    drain = providers.Singleton(Drain)
+    probes = providers.Singleton(_probes, settings, drain, meters, watch)
+    admin_probes = providers.Singleton(_admin_probes, settings, drain, meters)
+    data_plane = providers.Singleton(DataPlane, watch, lifecycle, fanout, loop_lag, transport)

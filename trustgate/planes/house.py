@@ -1,0 +1,59 @@
+"""The order in which a process comes up and goes down, whichever planes it holds."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+
+from trustgate.config.watch import Watch
+from trustgate.contract.upstream import Transport
+from trustgate.lifecycle import Lifecycle
+from trustgate.planes.serve import Drain
+from trustgate.telemetry.fanout import Fanout
+from trustgate.telemetry.process import LoopLag
+
+FLUSH = 10.0
+"""Seconds that events get to leave at the end."""
+
+
+class DataPlane:
+    """What a plane that serves requests needs: the configuration watched, the telemetry running."""
+
+    def __init__(
+        self, watch: Watch, lifecycle: Lifecycle, fanout: Fanout, loop_lag: LoopLag, transport: Transport
+    ) -> None:
+        self._watch = watch
+        self._lifecycle = lifecycle
+        self._fanout = fanout
+        self._loop_lag = loop_lag
+        self._transport = transport
+        self._polling: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Read the configuration once, then keep watching it."""
+        await self._watch.load()
+        self._polling = asyncio.create_task(self._watch.run())
+        self._fanout.start()
+        self._loop_lag.start()
+
+    async def close(self) -> None:
+        """Let what has ended be told of, then close the connections to providers."""
+        self._loop_lag.stop()
+        if self._polling is not None:
+            self._polling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._polling
+        await self._lifecycle.settled()
+        await self._fanout.aclose(FLUSH)
+        await self._transport.aclose()
+
+
+def readiness(drain: Drain, watch: Watch | None) -> Callable[[], Awaitable[Mapping[str, str]]]:
+    """Return what `/readyz` hangs on: not leaving, and a configuration that has been read."""
+
+    async def dependencies() -> Mapping[str, str]:
+        found = {"process": "draining" if drain.draining else "ok"}
+        if watch is not None:
+            found["snapshot"] = "ok" if watch.checked_at else "not read yet"
+        return found
+
+    return dependencies

@@ -1,0 +1,174 @@
+"""The proxy plane's door: a plain ASGI callable on the hot path, Starlette beside it for the probes.
+
+It reads the request, sends the reply, notices a caller who leaves, and always lets the life cycle finish.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from trustgate.contract.errors import Refused
+from trustgate.contract.upstream import Header
+from trustgate.lifecycle import CallerLeft, Exchange, Lifecycle
+from trustgate.planes import probes
+from trustgate.relay.reply import Whole
+from trustgate.relay.streamed import Passing
+
+PATIENCE: Final = 0.25
+"""Seconds after which a caller who waits for a whole answer is watched. Quick answers are not worth a task."""
+log = logging.getLogger("trustgate.proxy")
+
+
+class HttpArrival:
+    """An ASGI request as the life cycle sees it."""
+
+    __slots__ = ("_receive", "client_ip", "headers", "method", "path")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        client = scope.get("client")
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: Sequence[Header] = scope["headers"]
+        self.client_ip: str = client[0] if client else ""
+        self._receive = receive
+
+    async def read(self, limit: int) -> bytes:
+        """Read the body. Raises Refused (413) beyond `limit` bytes, CallerLeft when the caller left meanwhile."""
+        message = await self._next()
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body", False):
+            return _within(body, limit)
+        parts, size = [body], len(body)
+        while message.get("more_body", False):
+            message = await self._next()
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > limit:
+                raise _too_large(limit)
+        return b"".join(parts)
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise CallerLeft
+        return message
+
+
+class Watch:
+    """Notices that the caller has left, and cancels the task that serves it."""
+
+    __slots__ = ("_receive", "_task", "_timer", "_watching", "gone")
+
+    def __init__(self, receive: Receive, task: "asyncio.Task[object]") -> None:
+        self._receive = receive
+        self._task = task
+        self._watching: asyncio.Task[Message] | None = None
+        self._timer = asyncio.get_running_loop().call_later(PATIENCE, self.start)
+        self.gone = False
+
+    def start(self) -> None:
+        """Watch from now on."""
+        if self._watching is None:
+            self._watching = asyncio.ensure_future(self._next())
+            self._watching.add_done_callback(self._told)
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._timer.cancel()
+        if self._watching is not None:
+            self._watching.remove_done_callback(self._told)
+            self._watching.cancel()
+
+    async def _next(self) -> Message:
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                return message
+
+    def _told(self, watching: "asyncio.Task[Message]") -> None:
+        if not watching.cancelled() and watching.exception() is None:
+            self.gone = True
+            self._task.cancel()
+
+
+class ProxyApp:
+    """The proxy plane: everything that is no probe is a request to be forwarded."""
+
+    def __init__(self, lifecycle: Lifecycle, probe_app: ASGIApp) -> None:
+        self._lifecycle = lifecycle
+        self._probes = probe_app
+        self._serving: set[asyncio.Task[object]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] != "http" or scope["path"] in probes.PATHS:
+            await self._probes(scope, receive, send)
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        watch = Watch(receive, task)
+        self._serving.add(task)
+        try:
+            await self._serve(scope, receive, send, watch)
+        except CallerLeft:
+            log.debug("a caller left before its request was complete")
+        except asyncio.CancelledError:
+            if not watch.gone:
+                raise
+            task.uncancel()
+        finally:
+            watch.stop()
+            self._serving.discard(task)
+
+    async def cut(self) -> int:
+        """End every request that is still under way; each leaves its event. Returns how many there were."""
+        left = list(self._serving)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=1.0)
+        return len(left)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, watch: Watch) -> None:
+        exchange = await self._lifecycle.handle(HttpArrival(scope, receive))
+        reply = exchange.reply
+        if isinstance(reply, Whole):
+            await self._send_whole(exchange, reply, send)
+            return
+        watch.start()
+        try:
+            await self._send_live(exchange, reply, send)
+        finally:
+            await reply.aclose()
+            self._lifecycle.finish(exchange, disconnected=watch.gone)
+
+    async def _send_whole(self, exchange: Exchange, reply: Whole, send: Send) -> None:
+        length = (b"content-length", str(len(reply.body)).encode())
+        try:
+            await send({"type": "http.response.start", "status": reply.status, "headers": [*exchange.headers, length]})
+            await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+        finally:
+            self._lifecycle.finish(exchange)
+
+    async def _send_live(self, exchange: Exchange, reply: Passing, send: Send) -> None:
+        await send({"type": "http.response.start", "status": reply.status, "headers": exchange.headers})
+        while data := await reply.chunk():
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        if reply.complete:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        # otherwise the body is left without its end: the server cuts the connection, and nobody takes it for whole
+
+
+def _within(body: bytes, limit: int) -> bytes:
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused(
+        "request_too_large", f"The body is larger than the {limit} bytes that are accepted.", status=413, retry=False
+    )

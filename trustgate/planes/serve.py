@@ -1,0 +1,172 @@
+"""Serving planes with Granian, side by side in one event loop, until a signal says stop; and stopping in good order.
+
+On SIGTERM or SIGINT readiness drops at once, requests under way get their grace, then the servers stop, then what they
+left behind is flushed. A second signal cuts the grace short.
+"""
+
+import asyncio
+import errno
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from msgspec import Struct
+from starlette.types import ASGIApp
+
+from trustgate.settings import BadSetting
+
+BACKLOG = 2048
+CONCURRENCY = 16_384
+"""Requests that a plane takes at once; Granian's own default is its backlog, which would queue long streams."""
+POLL = 0.02
+log = logging.getLogger("trustgate.serve")
+
+
+class Plane(Struct, frozen=True, kw_only=True):
+    """One plane to serve: `variable` names the setting that chose its port."""
+
+    name: str
+    app: ASGIApp
+    host: str
+    port: int
+    variable: str
+
+
+class Drain(Struct):
+    """Whether the process is on its way out; readiness looks at it."""
+
+    draining: bool = False
+
+
+class House(Struct, frozen=True, kw_only=True):
+    """What surrounds the servers: `open` before them, `opened` once they listen, `close` after them.
+
+    `idle` returns once no request is under way, `cut` ends those that outlive the grace (seconds).
+    """
+
+    open: Callable[[], Awaitable[None]]
+    opened: Callable[[], Awaitable[None]]
+    close: Callable[[], Awaitable[None]]
+    idle: Callable[[], Awaitable[None]]
+    cut: Callable[[], Awaitable[int]]
+    drain: Drain
+    grace: float
+
+
+async def serve(house: House, planes: Callable[[], Sequence[Plane]]) -> None:
+    """Serve until a signal. Raises BadSetting for a port that is taken, and what `open` raises."""
+    stop, hurry = _on_signals()
+    await house.open()
+    try:
+        chosen = planes()
+        for plane in chosen:
+            _check_free(plane)
+        servers = [_server(plane) for plane in chosen]
+        running = [asyncio.create_task(server.serve()) for server in servers]
+        await _until_listening(chosen, running)
+        _settle_memory()
+        await house.opened()
+        await _until_stopped(stop, running)
+        await _let_finish(house, hurry)
+        _stop(servers)
+        await asyncio.gather(*running)
+    finally:
+        await house.close()
+
+
+def _on_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def told() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told)
+    return stop, hurry
+
+
+def _check_free(plane: Plane) -> None:
+    """Granian shares ports (SO_REUSEPORT): a forgotten server would silently take half of the requests."""
+    family = socket.AF_INET6 if ":" in plane.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((plane.host, plane.port))
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            why = "which another process uses" if taken else f"which cannot be opened ({error.strerror})"
+            raise BadSetting(
+                f"{plane.variable} is {plane.port}, {why} on {plane.host}: stop that process or choose another port"
+            ) from error
+
+
+def _server(plane: Plane) -> Server:
+    return Server(
+        plane.app,
+        address=plane.host,
+        port=plane.port,
+        interface=Interfaces.ASGINL,
+        websockets=False,
+        backlog=BACKLOG,
+        backpressure=CONCURRENCY,
+        log_enabled=False,
+    )
+
+
+def _stop(servers: Sequence[Server]) -> None:
+    for server in servers:
+        stop: Callable[[], None] = server.stop  # Granian leaves it untyped
+        stop()
+
+
+async def _until_listening(planes: Sequence[Plane], running: Sequence["asyncio.Task[None]"]) -> None:
+    for plane in planes:
+        while not await _listens(plane):
+            _raise_early_end(running)
+            await asyncio.sleep(POLL)
+        log.info("the %s plane listens on %s:%d", plane.name, plane.host, plane.port)
+
+
+async def _listens(plane: Plane) -> bool:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(plane.host, plane.host)  # noqa: S104 - compared, not bound
+    try:
+        _, writer = await asyncio.open_connection(host, plane.port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def _raise_early_end(running: Sequence["asyncio.Task[None]"]) -> None:
+    for task in running:
+        if task.done():
+            task.result()
+            raise RuntimeError("a server ended before it listened")
+
+
+def _settle_memory() -> None:
+    """What is there now stays: the collector need not look at it again, and need not look so often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+async def _until_stopped(stop: asyncio.Event, running: Sequence["asyncio.Task[None]"]) -> None:
+    told = asyncio.create_task(stop.wait())
+    await asyncio.wait((told, *running), return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+
+
+async def _let_finish(house: House, hurry: asyncio.Event) -> None:
+    house.drain.draining = True
+    log.info("stopping: requests under way have %gs to finish", house.grace)
+    idle, hurried = asyncio.ensure_future(house.idle()), asyncio.create_task(hurry.wait())
+    await asyncio.wait((idle, hurried), timeout=house.grace, return_when=asyncio.FIRST_COMPLETED)
+    for waiting in (idle, hurried):
+        waiting.cancel()
+    if number := await house.cut():
+        log.warning("%d requests outlived their grace and were cut off", number)

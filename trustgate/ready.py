@@ -1,0 +1,139 @@
+"""A snapshot made ready to serve: who may enter with what, which policies run, which targets answer.
+
+Prepared lazily, once per revision and caller: a change of configuration costs nothing for callers who do not come, and
+a tenant that did not change keeps what was prepared for it.
+"""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Final
+
+from msgspec import Struct
+
+from trustgate.admission.consumer import Admitted, admit, presented_key
+from trustgate.admission.gateway import named_gateway
+from trustgate.config.records import Consumer
+from trustgate.config.snapshot import Snapshot, Tenant
+from trustgate.contract.context import Caller
+from trustgate.contract.ports import Services
+from trustgate.contract.target import Target
+from trustgate.contract.upstream import Clocks
+from trustgate.enforcement.chain import Chains, compile_chains, effective
+from trustgate.enforcement.plugins import Plugins
+from trustgate.forwarding.pool import Pool
+from trustgate.providers.targets import CannotTarget, compile_target
+
+MAX_CALLERS: Final = 50_000
+"""Prepared callers of one tenant; beyond it the cache starts anew, so it cannot grow without bound."""
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """What preparing needs besides the configuration."""
+
+    plugins: Plugins
+    services: Services
+    clocks: Clocks
+    base_domain: str
+    policy_timeout: float
+
+
+class CallerReady(Struct, frozen=True, kw_only=True):
+    """Everything that configuration decides about one caller."""
+
+    caller: Caller
+    tenant: Tenant
+    chains: Chains
+    pool: Pool
+    session_header: bytes
+    session_param: str
+
+
+class TenantReady:
+    """One tenant's prepared callers, by consumer slug and credential."""
+
+    __slots__ = ("_parts", "callers", "pools", "tenant")
+
+    def __init__(self, tenant: Tenant, parts: Parts) -> None:
+        self.tenant = tenant
+        self._parts = parts
+        self.callers: dict[tuple[str, str], CallerReady] = {}
+        self.pools: dict[str, tuple[Chains, Pool]] = {}
+
+    def prepare(self, admitted: Admitted, slug: str) -> CallerReady:
+        """Prepare one caller, or share what its consumer already has."""
+        if len(self.callers) >= MAX_CALLERS:
+            self.callers.clear()
+        chains, pool = self._of_consumer(admitted.consumer)
+        session = self.tenant.gateway.session_config
+        ready = CallerReady(
+            caller=admitted.caller,
+            tenant=self.tenant,
+            chains=chains,
+            pool=pool,
+            session_header=session.header_name.lower().encode() if session.enabled else b"",
+            session_param=session.body_param_name if session.enabled else "",
+        )
+        self.callers[slug, admitted.caller.auth_id] = ready
+        return ready
+
+    def _of_consumer(self, consumer: Consumer) -> tuple[Chains, Pool]:
+        if consumer.id not in self.pools:
+            policies = effective(self.tenant.policies.values(), consumer.id)
+            chains = compile_chains(
+                policies, self._parts.plugins, self._parts.services, timeout=self._parts.policy_timeout
+            )
+            self.pools[consumer.id] = chains, self._pool(consumer)
+        return self.pools[consumer.id]
+
+    def _pool(self, consumer: Consumer) -> Pool:
+        rules = {rule.registry_id: rule for rule in consumer.model_policies}
+        targets: list[Target] = []
+        unusable: dict[str, str] = {}
+        for binding in consumer.registries:
+            registry = self.tenant.registries.get(binding.registry_id)
+            if registry is None:
+                continue
+            if not registry.enabled:
+                unusable[registry.name] = "it is switched off"
+                continue
+            try:
+                rule = rules.get(registry.id)
+                targets.append(compile_target(registry, rule, binding.weight, self._parts.clocks))
+            except CannotTarget as error:
+                unusable[registry.name] = str(error)
+        return Pool(targets, unusable)
+
+
+class Ready:
+    """One revision, ready. Frozen but for its caches: a request pins it for its whole life."""
+
+    __slots__ = ("_parts", "_tenants", "revision", "snapshot")
+
+    def __init__(self, snapshot: Snapshot, parts: Parts, before: "Ready | None" = None) -> None:
+        self.snapshot = snapshot
+        self.revision = str(snapshot.revision).encode()
+        self._parts = parts
+        self._tenants = {} if before is None else before.unchanged(snapshot)
+
+    def unchanged(self, snapshot: Snapshot) -> dict[str, TenantReady]:
+        """Return the prepared tenants that are the same in another snapshot."""
+        return {id_: ready for id_, ready in self._tenants.items() if snapshot.tenants.get(id_) is ready.tenant}
+
+    def admit(self, headers: Mapping[bytes, bytes], slug: str) -> CallerReady:
+        """Return the caller behind these headers. Raises Refused."""
+        named = named_gateway(self.snapshot, headers, self._parts.base_domain)
+        key = presented_key(headers)
+        owner = self.snapshot.keys.get(sha256(key).hexdigest())
+        if owner is not None and (named is None or named.gateway.id == owner.gateway_id):
+            tenant = self._tenants.get(owner.gateway_id)
+            known = tenant.callers.get((slug, owner.auth_id)) if tenant else None
+            if known is not None:
+                return known
+        return self._admit_new(named, slug, key)
+
+    def _admit_new(self, named: Tenant | None, slug: str, key: bytes) -> CallerReady:
+        admitted = admit(self.snapshot, named, slug, key)
+        gateway_id = admitted.tenant.gateway.id
+        if gateway_id not in self._tenants:
+            self._tenants[gateway_id] = TenantReady(admitted.tenant, self._parts)
+        return self._tenants[gateway_id].prepare(admitted, slug)

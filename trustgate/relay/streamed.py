@@ -1,0 +1,253 @@
+"""Live answers, piece by piece as they arrive, and never a broken one that looks whole.
+
+Only complete events leave: when the provider breaks off in the middle of one, the caller gets an error event of its
+dialect where the broken one would have been, and the connection does not end cleanly.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from trustgate.contract.context import Chunk, Dialect
+from trustgate.contract.errors import Refused
+from trustgate.contract.lens import Lens
+from trustgate.contract.upstream import Header, Upstream, UpstreamFailure
+from trustgate.contract.verdict import Deny, Rewrite
+from trustgate.relay import sse
+from trustgate.relay.render import denied, error_event
+from trustgate.relay.tap import Tap
+
+MAX_EVENT: Final = 8 * 1024 * 1024
+"""Bytes of one event that are held until its end has come; a longer one passes in pieces."""
+
+Explain = Callable[[UpstreamFailure], Refused]
+Judge = Callable[[Chunk], Awaitable[Rewrite | Deny | None]]
+
+INCOMPLETE: Final = Refused(
+    "provider_incomplete_stream",
+    "The provider ended its stream without finishing the answer.",
+    status=502,
+    source="upstream",
+)
+
+
+class Passing:
+    """A stream that nobody judges: its very bytes, aligned to events."""
+
+    __slots__ = (
+        "_explain",
+        "_over",
+        "_rest",
+        "_upstream",
+        "complete",
+        "dialect",
+        "headers",
+        "refused",
+        "status",
+        "tap",
+    )
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        headers: Sequence[Header],
+        *,
+        lens: Lens,
+        dialect: Dialect,
+        explain: Explain,
+    ) -> None:
+        self.status = upstream.status
+        self.headers = headers
+        self.tap = Tap(lens)
+        self.complete = False
+        self.refused: Refused | None = None
+        self.dialect = dialect
+        self._upstream = upstream
+        self._explain = explain
+        self._rest = b""
+        self._over = False
+
+    async def chunk(self) -> bytes:
+        """Return the next complete events, or `b""` at the end."""
+        while not self._over:
+            try:
+                data = await self._upstream.chunk()
+            except UpstreamFailure as failure:
+                return self._break(self._explain(failure))
+            if not data:
+                return self._end()
+            self.tap.feed(data)
+            if whole := self._align(data):
+                return whole
+        return b""
+
+    async def aclose(self) -> None:
+        """Stop the provider if it is still answering."""
+        self._over = True
+        await self._upstream.aclose()
+
+    def _align(self, data: bytes) -> bytes:
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        if data.endswith(sse.ENDS):
+            return data
+        cut = sse.last_end(data)
+        if not cut and len(data) > MAX_EVENT:
+            return data
+        self._rest = data[cut:]
+        return data[:cut]
+
+    def _end(self) -> bytes:
+        """The provider ended: properly, or without having finished."""
+        self._over = True
+        self.complete = self.tap.read_end()
+        if self.complete:
+            return self._rest
+        if self.tap.error:
+            return self._rest
+        return self._break(INCOMPLETE)
+
+    def _break(self, refused: Refused) -> bytes:
+        """End with an error event in the caller's dialect; what was begun and not finished is dropped."""
+        if not self._over:
+            self.tap.read_end()
+        self._over = True
+        self.complete = False
+        self.refused = refused
+        return error_event(refused, self.dialect)
+
+
+class _Held:
+    """One event that waits in the window: its bytes, and the text in it by choice."""
+
+    __slots__ = ("raw", "texts")
+
+    def __init__(self, raw: bytes, texts: dict[int, str]) -> None:
+        self.raw = raw
+        self.texts = texts
+
+
+class Guarded(Passing):
+    """A stream that policies judge as it passes. Text leaves once `hold_back` characters of its choice follow it."""
+
+    __slots__ = ("_hold_back", "_judge", "_lens", "_window")
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        headers: Sequence[Header],
+        *,
+        lens: Lens,
+        dialect: Dialect,
+        explain: Explain,
+        judge: Judge,
+        hold_back: int,
+    ) -> None:
+        super().__init__(upstream, headers, lens=lens, dialect=dialect, explain=explain)
+        self._lens = lens
+        self._judge = judge
+        self._hold_back = hold_back
+        self._window: list[_Held] = []
+
+    async def chunk(self) -> bytes:
+        """Return the next events that may leave, or `b""` at the end."""
+        while not self._over:
+            data = await super().chunk()
+            final = self._over
+            if final and self.refused is not None:
+                return data
+            released = await self._pass(data, final=final)
+            if released:
+                return released
+        return b""
+
+    async def _pass(self, data: bytes, *, final: bool) -> bytes:
+        released: list[bytes] = []
+        for event in sse.split(data):
+            payload = sse.data_of(event)
+            texts = dict(self._lens.deltas(payload))
+            self._window.append(_Held(event, texts))
+            ended = payload == self._lens.last
+            stop = await self._look(self._choices() if ended else set(texts), final=ended)
+            if stop is not None:
+                return b"".join(released) + await self._stop(stop)
+            released += self._release(everything=ended)
+        if final:
+            stop = await self._look(self._choices(), final=True)
+            released += [await self._stop(stop)] if stop else self._release(everything=True)
+        return b"".join(released)
+
+    async def _look(self, choices: set[int], *, final: bool) -> Deny | None:
+        for choice in choices:
+            text = "".join(held.texts.get(choice, "") for held in self._window)
+            verdict = await self._judge(Chunk(text=text, choice=choice, final=final))
+            if isinstance(verdict, Deny):
+                return verdict
+            if isinstance(verdict, Rewrite):
+                self._say(choice, verdict.text)
+        return None
+
+    def _choices(self) -> set[int]:
+        return {choice for held in self._window for choice in held.texts}
+
+    def _say(self, choice: int, text: str) -> None:
+        """Put the new text where the window's first text was, and take the old one out of the rest."""
+        for held in self._window:
+            if choice in held.texts:
+                held.texts[choice] = text
+                data = self._lens.rewritten(sse.data_of(held.raw), held.texts)
+                held.raw = sse.with_data(held.raw, data)
+                text = ""
+
+    def _release(self, *, everything: bool) -> list[bytes]:
+        behind = {choice: sum(len(h.texts.get(choice, "")) for h in self._window) for choice in self._choices()}
+        free = 0
+        for held in self._window:
+            for choice, text in held.texts.items():
+                behind[choice] -= len(text)
+            if not everything and any(behind[choice] < self._hold_back for choice in held.texts):
+                break
+            free += 1
+        released, self._window = self._window[:free], self._window[free:]
+        return [held.raw for held in released]
+
+    async def _stop(self, deny: Deny) -> bytes:
+        self._window.clear()
+        event = self._break(denied(deny))
+        await self._upstream.aclose()
+        return event
+
+
+async def hold(upstream: Upstream, limit: int) -> list[bytes] | None:
+    """Read a stream to its end, for policies that judge only whole answers. None when it is larger than `limit`."""
+    parts: list[bytes] = []
+    size = 0
+    while part := await upstream.chunk():
+        size += len(part)
+        if size > limit:
+            return None
+        parts.append(part)
+    return parts
+
+
+class Replay:
+    """A stream that has been held, as the upstream that it was."""
+
+    __slots__ = ("_parts", "headers", "status")
+
+    def __init__(self, upstream: Upstream, parts: Sequence[bytes]) -> None:
+        self.status = upstream.status
+        self.headers = upstream.headers
+        self._parts = list(reversed(parts))
+
+    async def chunk(self) -> bytes:
+        """Return the next piece."""
+        return self._parts.pop() if self._parts else b""
+
+    async def read(self) -> bytes:
+        """Return what is left."""
+        rest, self._parts = b"".join(reversed(self._parts)), []
+        return rest
+
+    async def aclose(self) -> None:
+        """Nothing is open."""

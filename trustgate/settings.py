@@ -1,0 +1,277 @@
+"""The only reader of the environment. A wrong value stops the start: which variable, its value, what is accepted."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct
+
+from trustgate.contract.policy import seconds
+from trustgate.contract.upstream import Clocks
+
+T = TypeVar("T")
+DEPLOYED = ("prod", "production", "staging", "stage")
+
+
+class BadSetting(Exception):
+    """One environment variable is wrong; the message says which, what it is and what it may be."""
+
+
+class CorsSettings(Struct, frozen=True, kw_only=True):
+    """Which browsers may call the admin plane."""
+
+    origins: tuple[str, ...] = ("*",)
+    methods: tuple[str, ...] = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+    headers: tuple[str, ...] = ("Content-Type", "Authorization", "X-AG-Trace-Id")
+    expose: tuple[str, ...] = ("X-AG-Trace-Id", "X-AG-Revision")
+    credentials: bool = False
+    max_age: int = 600
+
+
+class PostgresVariables(Struct, frozen=True, kw_only=True):
+    """How to reach Postgres. `host` empty means the embedded database."""
+
+    host: str = ""
+    port: int = 5432
+    user: str = "trustgate"
+    password: str = ""
+    name: str = "trustgate"
+    ssl_mode: str = "prefer"
+    ssl_root_cert: str = ""
+    min_conns: int = 1
+    max_conns: int = 10
+    connect_timeout: float = 5.0
+
+
+class Ports(Struct, frozen=True, kw_only=True):
+    """Where each plane listens."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - a gateway is there to be reached; SERVER_HOST narrows it
+    admin: int = 8080
+    proxy: int = 8081
+    mcp: int = 8082
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How large a request may be, and how long a plane waits at its end."""
+
+    max_body_bytes: int = 8 * 1024 * 1024
+    max_header_bytes: int = 32 * 1024
+    max_buffered_answer_bytes: int = 32 * 1024 * 1024
+    grace: float = 30.0
+    policy_timeout: float = 5.0
+    throttle_wait: float = 10.0
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything that the environment decides, read once."""
+
+    app_env: str = "dev"
+    version: str = ""
+    secret_key: str = ""
+    data_dir: Path = Path("var")
+    gateway_base_domain: str = ""
+    plugins: tuple[str, ...] = ()
+    log_level: str = "INFO"
+    log_format: str = "json"
+    event_log: str = "stdout"
+    queue_size: int = 10_000
+    telemetry: bool = True
+    config_poll: float = 0.2
+    ports: Ports = Ports()
+    limits: Limits = Limits()
+    clocks: Clocks = Clocks()
+    postgres: PostgresVariables = PostgresVariables()
+    cors: CorsSettings = CorsSettings()
+    proxies: Mapping[str, str] = {}
+    no_proxy: str = ""
+    openai_api_key: str = ""
+
+    @property
+    def production(self) -> bool:
+        """Whether this is a deployment, where nothing may be made up."""
+        return self.app_env.lower() in DEPLOYED
+
+
+class Reader:
+    """Reads one mapping of variables, in the types we need."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return a text; an empty variable is an absent one."""
+        return self._environ.get(name, "").strip() or default
+
+    def choice(self, name: str, default: str, accepted: tuple[str, ...]) -> str:
+        """Return one of `accepted`, whatever its case. Raises BadSetting."""
+        return self._read(name, default, lambda raw: _one_of(raw, accepted), f"one of {', '.join(accepted)}")
+
+    def integer(self, name: str, default: int, *, low: int = 0, high: int = 2**31) -> int:
+        """Return a whole number in a range. Raises BadSetting."""
+        return self._read(name, default, lambda raw: _within(int(raw), low, high), f"a whole number {low} to {high}")
+
+    def duration(self, name: str, default: float) -> float:
+        """Return a duration in seconds, more than zero. Raises BadSetting."""
+        accepted = "a duration above zero such as 500ms, 30s or 5m"
+        return self._read(name, default, lambda raw: _within(seconds(raw), 1e-9, 1e9), accepted)
+
+    def flag(self, name: str, default: bool) -> bool:
+        """Return a yes or no. Raises BadSetting."""
+        return self._read(name, default, _flag, "1, true, yes, on, 0, false, no or off")
+
+    def words(self, name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Return a comma-separated list."""
+        raw = self.text(name)
+        return tuple(word.strip() for word in raw.split(",") if word.strip()) if raw else default
+
+    def _read(self, name: str, default: T, parse: Callable[[str], T], accepted: str) -> T:
+        raw = self.text(name)
+        if not raw:
+            return default
+        try:
+            return parse(raw)
+        except ValueError as error:
+            raise BadSetting(f"{name} is {raw!r}, which is not accepted: use {accepted}") from error
+
+
+def _one_of(raw: str, accepted: tuple[str, ...]) -> str:
+    known = {word.lower(): word for word in accepted}
+    if raw.lower() not in known:
+        raise ValueError(raw)
+    return known[raw.lower()]
+
+
+N = TypeVar("N", int, float)
+
+
+def _within(value: N, low: N, high: N) -> N:
+    if not low <= value <= high:
+        raise ValueError(value)
+    return value
+
+
+def _flag(raw: str) -> bool:
+    known = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("0", "false", "no", "off"), False)}
+    if raw.lower() not in known:
+        raise ValueError(raw)
+    return known[raw.lower()]
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the environment, completed by `.env` in development. Raises BadSetting."""
+    given = dict(os.environ if environ is None else environ)
+    if given.get("APP_ENV", "dev").lower() not in DEPLOYED:
+        given = {**_dotenv(Path(".env")), **given}
+    return _settings(Reader(given))
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    pairs = (line.removeprefix("export ").split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    return {name.strip(): value.strip().strip("\"'") for name, value in pairs}
+
+
+def _settings(read: Reader) -> Settings:
+    return Settings(
+        app_env=read.text("APP_ENV", "dev"),
+        version=read.text("APPLICATION_VERSION"),
+        secret_key=_secret_key(read),
+        data_dir=Path(read.text("TRUSTGATE_DATA_DIR", "var")),
+        gateway_base_domain=read.text("GATEWAY_BASE_DOMAIN", "llm.localhost").lower(),
+        plugins=read.words("TRUSTGATE_PLUGINS"),
+        log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        log_format=read.choice("LOG_FORMAT", "json", ("json", "text")),
+        event_log=read.text("TELEMETRY_LOG", "stdout"),
+        queue_size=read.integer("METRICS_QUEUE_SIZE", 10_000, low=1),
+        telemetry=read.flag("TELEMETRY_ENABLED", True),
+        config_poll=read.duration("CONFIG_POLL_INTERVAL", 0.2),
+        ports=_ports(read),
+        limits=_limits(read),
+        clocks=_clocks(read),
+        postgres=_postgres(read),
+        cors=_cors(read),
+        proxies=_proxies(read),
+        no_proxy=read.text("NO_PROXY", read.text("no_proxy")),
+        openai_api_key=read.text("OPENAI_API_KEY"),
+    )
+
+
+def _secret_key(read: Reader) -> str:
+    key = read.text("SERVER_SECRET_KEY")
+    if key and len(key.encode()) < 32:
+        raise BadSetting(
+            f"SERVER_SECRET_KEY has {len(key.encode())} bytes, which is not accepted: use at least 32 random bytes, "
+            "for example the output of `openssl rand -hex 32`"
+        )
+    return key
+
+
+def _ports(read: Reader) -> Ports:
+    return Ports(
+        host=read.text("SERVER_HOST", Ports().host),
+        admin=read.integer("SERVER_ADMIN_PORT", 8080, low=1, high=65535),
+        proxy=read.integer("SERVER_PROXY_PORT", 8081, low=1, high=65535),
+        mcp=read.integer("SERVER_MCP_PORT", 8082, low=1, high=65535),
+    )
+
+
+def _limits(read: Reader) -> Limits:
+    default = Limits()
+    return Limits(
+        max_body_bytes=read.integer("SERVER_MAX_BODY_BYTES", default.max_body_bytes, low=1),
+        max_header_bytes=read.integer("SERVER_MAX_HEADER_BYTES", default.max_header_bytes, low=1024, high=400 * 1024),
+        max_buffered_answer_bytes=read.integer(
+            "PROVIDER_MAX_ANSWER_BYTES", default.max_buffered_answer_bytes, low=1024
+        ),
+        grace=read.duration("SERVER_SHUTDOWN_GRACE", default.grace),
+        policy_timeout=read.duration("POLICY_TIMEOUT", default.policy_timeout),
+        throttle_wait=read.duration("POLICY_THROTTLE_WAIT", default.throttle_wait),
+    )
+
+
+def _clocks(read: Reader) -> Clocks:
+    default = Clocks()
+    return Clocks(
+        connect=read.duration("PROVIDER_CONNECT_TIMEOUT", default.connect),
+        first_byte=read.duration("PROVIDER_RESPONSE_HEADER_TIMEOUT", default.first_byte),
+        idle=read.duration("PROVIDER_STREAM_IDLE_TIMEOUT", default.idle),
+        total=read.duration("PROVIDER_REQUEST_TIMEOUT", default.total),
+    )
+
+
+def _postgres(read: Reader) -> PostgresVariables:
+    return PostgresVariables(
+        host=read.text("DB_HOST"),
+        port=read.integer("DB_PORT", 5432, low=1, high=65535),
+        user=read.text("DB_USER", "trustgate"),
+        password=read.text("DB_PASSWORD"),
+        name=read.text("DB_NAME", "trustgate"),
+        ssl_mode=read.choice(
+            "DB_SSL_MODE", "prefer", ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+        ),
+        ssl_root_cert=read.text("DB_SSL_ROOT_CERT"),
+        min_conns=read.integer("DB_MIN_CONNS", 1, high=1000),
+        max_conns=read.integer("DB_MAX_CONNS", 10, low=1, high=1000),
+        connect_timeout=read.duration("DB_CONNECT_TIMEOUT", 5.0),
+    )
+
+
+def _cors(read: Reader) -> CorsSettings:
+    default = CorsSettings()
+    return CorsSettings(
+        origins=read.words("CORS_ALLOW_ORIGINS", default.origins),
+        methods=read.words("CORS_ALLOW_METHODS", default.methods),
+        headers=read.words("CORS_ALLOW_HEADERS", default.headers),
+        expose=read.words("CORS_EXPOSE_HEADERS", default.expose),
+        credentials=read.flag("CORS_ALLOW_CREDENTIALS", False),
+        max_age=read.integer("CORS_MAX_AGE", default.max_age),
+    )
+
+
+def _proxies(read: Reader) -> dict[str, str]:
+    found = {scheme: read.text(f"{scheme.upper()}_PROXY", read.text(f"{scheme}_proxy")) for scheme in ("https", "http")}
+    return {scheme: url for scheme, url in found.items() if url}

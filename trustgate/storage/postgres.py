@@ -1,0 +1,248 @@
+"""Postgres, through a psycopg pool. Nothing outside this module knows that psycopg exists.
+
+Rule 1: write transactions take one advisory lock first, so they are serial here as they are on SQLite.
+Rule 2: beginnings and endings run in tasks of their own: a cancelled caller leaves no open transaction and loses no
+connection, whoever cancels it and however often.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.pq import TransactionStatus
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from trustgate.storage.database import (
+    Course,
+    Dangling,
+    Params,
+    Row,
+    StorageError,
+    Taken,
+    Transaction,
+    Unavailable,
+    Value,
+    rename,
+    spread,
+)
+from trustgate.storage.settings import PostgresSettings
+
+__all__ = ["PostgresDatabase", "PostgresSettings"]
+
+T = TypeVar("T")
+Connection = AsyncConnection[DictRow]
+Pool = AsyncConnectionPool[Connection]
+
+_LOCK = 0x7472757374  # "trust": our writers' advisory lock
+_BEGIN_WRITE = (
+    # A writer that hangs must not stop all others for good: neither the waiting nor the idling is without end.
+    "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '60s';"
+    f" SELECT pg_advisory_xact_lock({_LOCK})"
+)
+_BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+class PostgresDatabase:
+    """A database on a Postgres server."""
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        self._settings = settings
+        self._pool: Pool | None = None
+        self._endings: set[asyncio.Task[Any]] = set()
+
+    async def open(self) -> None:
+        """Connect, and keep a pool of connections. Raises Unavailable, with the server's own words."""
+        if self._pool is not None:
+            return
+        with _translated(self._settings):
+            await (await Connection.connect(**_options(self._settings))).close()  # a pool would hide why it cannot
+            pool = _pool(self._settings)
+            await pool.open(wait=True, timeout=self._settings.connect_timeout)
+        self._pool = pool
+
+    async def aclose(self) -> None:
+        """Let endings run out, then close every connection."""
+        pool, self._pool = self._pool, None
+        await asyncio.gather(*self._endings, return_exceptions=True)
+        if pool is not None:
+            await pool.close()
+
+    async def fetch(self, sql: str, **params: Value | Sequence[Value]) -> list[Row]:
+        """Run one reading statement."""
+        async with self._borrowed() as connection:
+            with _translated(self._settings):
+                return await _fetch(connection, sql, params)
+
+    @asynccontextmanager
+    async def transaction(self, *, write: bool = True) -> AsyncIterator[Transaction]:
+        """Open a transaction: a serial one that writes, or a reading one over one snapshot."""
+        async with self._borrowed() as connection:
+            with _translated(self._settings):
+                await connection.execute(_BEGIN_WRITE if write else _BEGIN_READ, prepare=False)
+            transaction = _Transaction(connection, self._settings)
+            yield transaction
+            transaction.course.check()
+            with _translated(self._settings):
+                await self._outlive(connection.commit())
+
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[Connection]:
+        """Lend a connection; whatever it was doing is rolled back when it returns."""
+        if self._pool is None:
+            raise Unavailable("the database is not open")
+        pool = self._pool
+        lending = self._start(pool.getconn())
+        try:
+            with _translated(self._settings):
+                connection = await asyncio.shield(lending)
+        except asyncio.CancelledError:
+            lending.add_done_callback(lambda lent: self._give_back(pool, lent))
+            raise
+        try:
+            yield connection
+        finally:
+            await self._outlive(_return(pool, connection))
+
+    def _give_back(self, pool: Pool, lent: asyncio.Task[Connection]) -> None:
+        """Return a connection whose borrower left before it came."""
+        if not lent.cancelled() and lent.exception() is None:
+            self._start(_return(pool, lent.result()))
+
+    async def _outlive(self, ending: Coroutine[Any, Any, T]) -> T:
+        """Wait for something that runs to its end even if the waiting is cancelled."""
+        return await asyncio.shield(self._start(ending))
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.ensure_future(work)
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
+        return task
+
+
+class _Transaction:
+    """Statements on a connection that is inside a transaction."""
+
+    def __init__(self, connection: Connection, settings: PostgresSettings) -> None:
+        self.course = Course()
+        self._connection = connection
+        self._settings = settings
+
+    async def fetch(self, sql: str, **params: Value | Sequence[Value]) -> list[Row]:
+        with self.course.statement(), _translated(self._settings):
+            return await _fetch(self._connection, sql, params)
+
+    async def execute(self, sql: str, **params: Value | Sequence[Value]) -> int:
+        with self.course.statement(), _translated(self._settings):
+            return (await self._connection.execute(*_statement(sql, params))).rowcount
+
+    async def execute_many(self, sql: str, rows: Sequence[Params]) -> None:
+        with self.course.statement(), _translated(self._settings):
+            await self._connection.cursor().executemany(_renamed(sql), rows)
+
+
+async def _fetch(connection: Connection, sql: str, params: Params) -> list[Row]:
+    return await (await connection.execute(*_statement(sql, params))).fetchall()
+
+
+async def _return(pool: Pool, connection: Connection) -> None:
+    """Return a connection to its pool, idle; one that is still busy was given up on, and is closed instead."""
+    try:
+        if connection.info.transaction_status == TransactionStatus.ACTIVE:
+            await connection.close()
+        else:
+            await connection.rollback()
+    except psycopg.Error:
+        await connection.close()  # it broke: the pool replaces it
+    finally:
+        await pool.putconn(connection)
+
+
+def _statement(sql: str, params: Params) -> tuple[str, Mapping[str, Any] | None]:
+    """Return a statement as psycopg wants it; without parameters it stays as it is, `%` and all."""
+    if not params:
+        return sql, None
+    spread_sql, spread_params = spread(sql, params)
+    return _renamed(spread_sql), spread_params
+
+
+@lru_cache(maxsize=512)
+def _renamed(sql: str) -> str:
+    return rename(sql.replace("%", "%%"), "%({})s".format)
+
+
+def _options(settings: PostgresSettings) -> dict[str, Any]:
+    options = {
+        "host": settings.host,
+        "port": settings.port,
+        "user": settings.user,
+        "password": settings.password,
+        "dbname": settings.name,
+        "sslmode": settings.ssl_mode,
+        "sslrootcert": settings.ssl_root_cert,
+        "connect_timeout": max(2, round(settings.connect_timeout)),
+        "application_name": "trustgate",
+    }
+    given = {name: value for name, value in options.items() if value != ""}
+    return given | {"autocommit": True, "row_factory": dict_row}
+
+
+def _pool(settings: PostgresSettings) -> Pool:
+    return AsyncConnectionPool(
+        connection_class=Connection,
+        kwargs=_options(settings),
+        min_size=settings.min_conns,
+        max_size=max(settings.min_conns, settings.max_conns),
+        timeout=settings.connect_timeout,
+        # Giving up early lets the next caller try at once, instead of waiting for the end of a long pause.
+        reconnect_timeout=settings.connect_timeout,
+        check=AsyncConnectionPool.check_connection,
+        name="trustgate",
+        open=False,
+    )
+
+
+@contextmanager
+def _translated(settings: PostgresSettings) -> Iterator[None]:
+    """Turn what psycopg raises into our errors; what is left over is a mistake of ours and passes as it is."""
+    try:
+        yield
+    except psycopg.errors.UniqueViolation as error:
+        raise Taken(_columns(error.diag.constraint_name or "")) from error
+    except psycopg.errors.ForeignKeyViolation as error:
+        raise Dangling("a record refers to another one that does not exist in its gateway") from error
+    except psycopg.IntegrityError as error:
+        raise StorageError(error.diag.message_primary or "a constraint is broken") from error
+    except tuple(_WORDS) as error:
+        words = next(words for kind, words in _WORDS.items() if isinstance(error, kind))
+        raise Unavailable(f"the Postgres database {_place(settings)} {words} ({_reason(error)})") from error
+
+
+def _columns(constraint: str) -> tuple[str, ...]:
+    """Read the columns off a constraint's name: `registries__gateway_id__name`; a primary key is always the id."""
+    return tuple(constraint.split("__")[1:]) or ("id",)
+
+
+def _place(settings: PostgresSettings) -> str:
+    return f"{settings.name} at {settings.host}:{settings.port} (user {settings.user})"
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+_WORDS: Mapping[type[Exception], str] = {
+    psycopg.errors.LockNotAvailable: "has been locked for 10 s: is another process writing for long?",
+    psycopg.errors.UndefinedTable: "has not been set up: run `trustgate migrate`",
+    psycopg.errors.ReadOnlySqlTransaction: "can only be read here: is it a standby?",
+    psycopg.errors.InsufficientPrivilege: "does not let this user do that: check the user's rights",
+    PoolTimeout: "has no connection to give: check that it runs and accepts connections, or raise DB_MAX_CONNS",
+    PoolClosed: "is closed",
+    psycopg.OperationalError: "cannot be reached: check DB_HOST, DB_PORT, DB_USER, DB_PASSWORD, DB_NAME, DB_SSL_MODE",
+    psycopg.InterfaceError: "lost the connection",
+}
+"""What each kind of failure means to an operator; the first that fits is taken."""

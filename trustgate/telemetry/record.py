@@ -1,0 +1,229 @@
+"""What the steps leave behind: the one mutable thing of a request, turned into an event after its last byte.
+
+Leaving something is an attribute set. The event is built off the response path, by the fan-out, from the closed record;
+so a record holds ids and numbers and never a body, which would live on in the queue.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from time import perf_counter, time
+
+from msgspec import Struct
+
+from trustgate.contract.context import Caller
+from trustgate.contract.event import (
+    NO_CONSUMER,
+    SCHEMA_VERSION,
+    Attempt,
+    Event,
+    EventConsumer,
+    EventLatency,
+    EventRequest,
+    EventResponse,
+    EventStatus,
+    EventUsage,
+    PolicyFinding,
+)
+from trustgate.contract.usage import Usage
+
+TIMEOUTS = frozenset((408, 504))
+AFTER_THE_ANSWER = "post_response"
+
+
+class Record(Struct, kw_only=True):
+    """One request under way. Times are `perf_counter` seconds; a mark of 0 is a step that was not reached.
+
+    A step that ends sets its mark: `admitted_at`, `enforced_at`, `forwarded_at`; relay ends with the record. What no
+    mark divides counts for the later step, as far as the request came.
+    `provider_seconds` is all waiting for providers, to the last byte; 0 means that the attempts say it all.
+    """
+
+    trace_id: str = ""
+    span_id: str = ""
+    parent_span_id: str = ""
+    started: float
+    admitted_at: float = 0.0
+    enforced_at: float = 0.0
+    forwarded_at: float = 0.0
+    ended_at: float = 0.0
+    ended_clock: float = 0.0
+    closed: bool = False
+
+    revision: int = 0
+    method: str = ""
+    path: str = ""
+    operation: str = ""
+    ip: str = ""
+    session_id: str = ""
+    gateway_id: str = ""
+    gateway_slug: str = ""
+    caller: Caller | None = None
+
+    requested_model: str = ""
+    model: str = ""
+    stream: bool = False
+    request_bytes: int = 0
+    dropped_params: tuple[str, ...] = ()
+
+    attempts: tuple[Attempt, ...] = ()
+    provider_seconds: float = 0.0
+    findings: tuple[PolicyFinding, ...] = ()
+
+    status: int = 0
+    reason: str = ""
+    finish_reason: str = ""
+    streaming: bool = False
+    response_bytes: int = 0
+    complete: bool = True
+    client_disconnected: bool = False
+    usage: Usage | None = None
+
+    def end(self) -> None:
+        """Stop the clock: the last byte has left. Only the first call counts."""
+        if not self.ended_at:
+            self.ended_at = perf_counter()
+            self.ended_clock = time()
+
+    def close_with(self, emit: "Callable[[Record], object]") -> bool:
+        """Hand the finished record over, once; a second call does nothing and returns False."""
+        if self.closed:
+            return False
+        self.closed = True
+        self.end()
+        emit(self)
+        return True
+
+    def server_timing(self) -> bytes:
+        """Return the `Server-Timing` header: the event's figures, and for the step under way its time so far."""
+        now = self.ended_at or perf_counter()
+        if self.forwarded_at:
+            enforced = self.enforced_at or self.forwarded_at
+            admitted = self.admitted_at or enforced
+            return b"admission;dur=%.3f, enforcement;dur=%.3f, forwarding;dur=%.3f, relay;dur=%.3f" % (
+                (admitted - self.started) * 1e3,
+                (enforced - admitted) * 1e3,
+                (self.forwarded_at - enforced) * 1e3,
+                (now - self.forwarded_at) * 1e3,
+            )
+        return self._partial_timing(now)
+
+    def _partial_timing(self, now: float) -> bytes:
+        marks = [self.started, *(mark for mark in (self.admitted_at, self.enforced_at) if mark), now]
+        names = (b"admission", b"enforcement", b"forwarding")
+        spans = zip(names, marks, marks[1:], strict=False)
+        return b", ".join(b"%b;dur=%.3f" % (name, (end - start) * 1e3) for name, start, end in spans)
+
+
+def build_event(record: Record) -> Event:
+    """Return the event of a closed record."""
+    latency = _latency(record)
+    caller, attempts, findings = record.caller, record.attempts, record.findings
+    last = attempts[-1] if attempts else None
+    flagged = False
+    for finding in findings:
+        flagged = flagged or finding.flagged
+    return Event(
+        schema_version=SCHEMA_VERSION,
+        kind="llm",
+        trace_id=record.trace_id,
+        span_id=record.span_id,
+        parent_span_id=record.parent_span_id,
+        timestamp=datetime.fromtimestamp(record.ended_clock - (record.ended_at - record.started), UTC),
+        occurred_on=int((record.ended_clock - (record.ended_at - record.started)) * 1e3),
+        end_timestamp=int(record.ended_clock * 1e3),
+        gateway_id=caller.gateway_id if caller else record.gateway_id,
+        gateway_slug=caller.gateway_slug if caller else record.gateway_slug,
+        tenant_id=caller.tenant_id if caller else "",
+        revision=record.revision,
+        consumer=_consumer(caller) if caller else NO_CONSUMER,
+        session_id=record.session_id,
+        ip=record.ip,
+        status=EventStatus(
+            code=record.status,
+            is_timeout=record.status in TIMEOUTS,
+            outcome=last.outcome if last else "",
+            reason=record.reason,
+        ),
+        is_flagged=flagged,
+        request=_request(record, last),
+        response=_response(record, latency.provider_ms),
+        usage=_usage(record.usage) if record.usage else None,
+        latency=latency,
+        attempts=attempts,
+        policy_chain=findings,
+        dropped_params=record.dropped_params,
+        client_disconnected=record.client_disconnected,
+    )
+
+
+def _consumer(caller: Caller) -> EventConsumer:
+    return EventConsumer(
+        id=caller.consumer_id, name=caller.consumer_name, slug=caller.consumer_slug, auth_id=caller.auth_id
+    )
+
+
+def _request(record: Record, last: Attempt | None) -> EventRequest:
+    return EventRequest(
+        stream=record.stream,
+        bytes=record.request_bytes,
+        method=record.method,
+        path=record.path,
+        operation=record.operation,
+        provider=last.provider if last else "",
+        registry_id=last.registry_id if last else "",
+        model=record.model,
+        requested_model=record.requested_model,
+    )
+
+
+def _response(record: Record, provider_ms: float) -> EventResponse:
+    attempts = record.attempts
+    earlier = sum(attempt.latency_ms for attempt in attempts[:-1]) if len(attempts) > 1 else 0.0
+    return EventResponse(
+        status_code=record.status,
+        latency_ms=_whole(provider_ms - earlier),
+        streaming=record.streaming,
+        complete=record.complete,
+        bytes=record.response_bytes,
+        finish_reason=record.finish_reason,
+    )
+
+
+def _usage(usage: Usage) -> EventUsage:
+    return EventUsage(
+        prompt_tokens=usage.input,
+        completion_tokens=usage.output,
+        total_tokens=usage.input + usage.output,
+        cached_input_tokens=usage.cached_input,
+        reasoning_output_tokens=usage.reasoning_output,
+        estimated=usage.estimated,
+    )
+
+
+def _latency(record: Record) -> EventLatency:
+    started, ended = record.started, record.ended_at
+    forwarded = record.forwarded_at or ended
+    enforced = record.enforced_at or forwarded
+    admitted = record.admitted_at or enforced
+    provider = record.provider_seconds * 1e3 or sum([attempt.latency_ms for attempt in record.attempts])
+    policies = afterwards = 0.0
+    for finding in record.findings:
+        policies += finding.latency_ms
+        if finding.stage == AFTER_THE_ANSWER:
+            afterwards += finding.latency_ms
+    total = (ended - started) * 1e3
+    return EventLatency(
+        total_ms=_whole(total),
+        provider_ms=_whole(provider),
+        policies_ms=_whole(policies),
+        gateway_ms=_whole(total - provider - (policies - afterwards)),
+        admission_ms=_whole((admitted - started) * 1e3),
+        enforcement_ms=_whole((enforced - admitted) * 1e3),
+        forwarding_ms=_whole((forwarded - enforced) * 1e3),
+        relay_ms=_whole((ended - forwarded) * 1e3),
+    )
+
+
+def _whole(milliseconds: float) -> float:
+    """Round to microseconds, and nothing below zero; the integer 0 is the default that an event leaves out."""
+    return int(milliseconds * 1e3 + 0.5) / 1e3 if milliseconds > 0 else 0
