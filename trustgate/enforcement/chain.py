@@ -1,7 +1,7 @@
 """Policies and hook implementations → ordered chains, compiled once per consumer and revision; requests walk them."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any, Literal
@@ -31,7 +31,7 @@ class Link(Struct, frozen=True, kw_only=True):
 
     policy: PolicyRef
     stage: Stage
-    call: Callable[..., Awaitable[Any]]
+    call: Callable[..., Coroutine[Any, Any, Any]]
     on_error: Literal["deny", "allow"]
     timeout: float
     hold_back: int = 0
@@ -117,7 +117,7 @@ def _ref(policy: Policy) -> PolicyRef:
     return PolicyRef(id=policy.id, name=policy.name, slug=policy.slug, is_global=policy.is_global, mode=policy.mode)
 
 
-def _bind(hook: Hook, given: dict[str, Any]) -> Callable[..., Awaitable[Any]]:
+def _bind(hook: Hook, given: dict[str, Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
     """Bind what configuration decides, and drop the arguments that the hook did not ask for."""
     asked = list(inspect.signature(hook).parameters)
     bound = partial(hook, **{name: value for name, value in given.items() if name in asked})
@@ -127,15 +127,15 @@ def _bind(hook: Hook, given: dict[str, Any]) -> Callable[..., Awaitable[Any]]:
     return bound if rest == ["ctx"] else _only(bound, rest)
 
 
-def _only(bound: Hook, rest: list[str]) -> Callable[..., Awaitable[Any]]:
-    def call(**given: Any) -> Awaitable[Any]:
-        awaitable: Awaitable[Any] = bound(**{name: given[name] for name in rest})
-        return awaitable
+def _only(bound: Hook, rest: list[str]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    def call(**given: Any) -> Coroutine[Any, Any, Any]:
+        coroutine: Coroutine[Any, Any, Any] = bound(**{name: given[name] for name in rest})
+        return coroutine
 
     return call
 
 
-def _as_coroutine(bound: Hook, rest: list[str]) -> Callable[..., Awaitable[Any]]:
+def _as_coroutine(bound: Hook, rest: list[str]) -> Callable[..., Coroutine[Any, Any, Any]]:
     async def call(**given: Any) -> Any:
         return bound(**{name: given[name] for name in rest})
 

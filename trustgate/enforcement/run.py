@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Generator, Mapping, MutableSequence, Sequence
 from time import perf_counter
-from typing import Any, Final, cast
+from typing import Any, Final, assert_never, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -34,7 +34,7 @@ class Ruling(Struct, frozen=True, kw_only=True):
 
 Findings = MutableSequence[PolicyFinding]
 _GO_ON: Final = Proceed()
-_KINDS: Final = (Proceed, Answer, Deny, Rewrite)
+_KINDS: Final = frozenset((Proceed, Answer, Deny, Rewrite))
 
 
 class Runner:
@@ -89,30 +89,37 @@ class Runner:
         self, batch: Batch, findings: Findings, given: dict[str, Any], headers: list[Header]
     ) -> tuple[Answer | Deny | None, bytes | None]:
         """Run links side by side: the first refusal in policy order wins, and so does the first rewrite."""
-        together = self._start_together(batch, given)
+        if len(batch) > 1 and sum(link.habit.waits for link in batch) > 1:
+            return await self._together(batch, findings, given, headers)
+        body: bytes | None = None
+        for link in batch:
+            verdict = await self._decide(link, given, findings)
+            if verdict is _GO_ON:
+                continue
+            stop, rewritten = _heed(verdict, headers)
+            if stop is not None:
+                return stop, None
+            if rewritten is not None:
+                body = _first(body, rewritten, findings)
+        return None, body
+
+    async def _together(
+        self, batch: Batch, findings: Findings, given: dict[str, Any], headers: list[Header]
+    ) -> tuple[Answer | Deny | None, bytes | None]:
+        """The same, where several are known to wait: they wait at the same time."""
+        tasks = {id(link): asyncio.create_task(_call(link, given)) for link in batch if link.habit.waits}
         body: bytes | None = None
         try:
             for link in batch:
-                said: list[PolicyFinding] = []
-                task = together.get(id(link))
-                verdict = await self._decide(link, given, said, task)
-                findings += said
-                headers += verdict.headers if not isinstance(verdict, Rewrite) else ()
-                if isinstance(verdict, (Answer, Deny)):
-                    return verdict, None
-                if isinstance(verdict, Proceed) and verdict.body is not None:
-                    body = _first(body, verdict.body, findings)
+                verdict = await self._decide(link, given, findings, tasks.get(id(link)))
+                stop, rewritten = _heed(verdict, headers)
+                if stop is not None:
+                    return stop, None
+                if rewritten is not None:
+                    body = _first(body, rewritten, findings)
         finally:
-            await _end(together.values())
+            await _end(tasks.values())
         return None, body
-
-    def _start_together(self, batch: Batch, given: Mapping[str, Any]) -> dict[int, asyncio.Task[Any]]:
-        if len(batch) < 2:
-            return {}
-        waiting = [link for link in batch if link.habit.waits]
-        if len(waiting) < 2:
-            return {}
-        return {id(link): asyncio.create_task(_call(link, given)) for link in waiting}
 
     async def _decide(
         self, link: Link, given: Mapping[str, Any], findings: Findings, task: asyncio.Task[Any] | None = None
@@ -120,14 +127,23 @@ class Runner:
         """Ask one policy, apply its mode and its `on_error`, and note what it said."""
         started = perf_counter()
         try:
-            verdict = await (task or _call(link, given))
-            if verdict is not None and not isinstance(verdict, _KINDS):
+            if task is not None:
+                verdict = await task
+            else:
+                coroutine = link.call(**given)
+                try:
+                    waiting_for = coroutine.send(None)
+                except StopIteration as done:
+                    verdict = done.value
+                else:
+                    verdict = await _wait(link, coroutine, waiting_for)
+            if verdict is not None and type(verdict) not in _KINDS:
                 raise CannotDecide(f"it returned {type(verdict).__name__}, which is no verdict")
-            if isinstance(verdict, Deny) and link.policy.mode == "throttle":
+            if link.policy.mode == "throttle" and type(verdict) is Deny:
                 verdict = await self._throttle(link, given, verdict)
         except Exception as error:  # noqa: BLE001 - whatever a policy raises, its `on_error` decides
             return _failed(link, error, started, findings)
-        findings.append(_finding(link, _decision(link, verdict), started, verdict))
+        findings.append(_finding(link, verdict, started))
         if verdict is None or link.policy.mode == "observe":
             return _GO_ON
         return cast(Proceed | Answer | Deny | Rewrite, verdict)
@@ -174,14 +190,33 @@ def _advance(step: Any, value: Any) -> tuple[Any, bool]:
 
 
 async def _call(link: Link, given: Mapping[str, Any]) -> Any:
-    coroutine = cast(Coroutine[Any, Any, Any], link.call(**given))
+    coroutine = link.call(**given)
     try:
         waiting_for = coroutine.send(None)
     except StopIteration as done:
         return done.value
+    return await _wait(link, coroutine, waiting_for)
+
+
+async def _wait(link: Link, coroutine: Coroutine[Any, Any, Any], waiting_for: Any) -> Any:
     link.habit.waits = True
     async with asyncio.timeout(link.timeout):
         return await _Started(coroutine, waiting_for)
+
+
+def _heed(
+    verdict: Proceed | Answer | Deny | Rewrite, headers: list[Header]
+) -> tuple[Answer | Deny | None, bytes | None]:
+    match verdict:
+        case Proceed():
+            headers += verdict.headers
+            return None, verdict.body
+        case Answer() | Deny():
+            headers += verdict.headers
+            return verdict, None
+        case Rewrite():
+            return None, None
+    assert_never(verdict)
 
 
 async def _end(tasks: Any) -> None:
@@ -201,40 +236,39 @@ def _first(body: bytes | None, other: bytes, findings: Findings) -> bytes:
 
 
 def _decision(link: Link, verdict: Any) -> str:
-    refused = {"enforce": "block", "throttle": "block", "observe": "observe"}[link.policy.mode]
-    match verdict:
-        case Deny():
-            return refused
-        case Answer():
-            return "answered" if link.policy.mode != "observe" else "observe"
-        case Rewrite():
-            return "rewritten"
-        case Proceed(body=body) if body is not None:
-            return "rewritten"
-    return "allowed"
+    kind = type(verdict)
+    if verdict is None or (kind is Proceed and verdict.body is None):
+        return "allowed"
+    if link.policy.mode == "observe":
+        return "observe"
+    if kind is Deny:
+        return "block"
+    return "answered" if kind is Answer else "rewritten"
 
 
-def _finding(link: Link, decision: str, started: float, verdict: Any, error: str = "") -> PolicyFinding:
+def _finding(link: Link, verdict: Any, started: float) -> PolicyFinding:
+    policy = link.policy
+    refuses = type(verdict) is Deny
     return PolicyFinding(
-        name=link.policy.name,
-        slug=link.policy.slug,
-        policy_id=link.policy.id,
+        name=policy.name,
+        slug=policy.slug,
+        policy_id=policy.id,
         stage=link.stage,
-        mode=link.policy.mode,
-        decision=decision,
-        latency_ms=round((perf_counter() - started) * 1000, 3),
-        error=bool(error),
-        flagged=bool(error) or isinstance(verdict, Deny),
-        error_type=error,
-        status_code=verdict.status if isinstance(verdict, (Deny, Answer)) else 0,
-        details=verdict.details if verdict is not None else None,
+        mode=policy.mode,
+        decision=_decision(link, verdict),
+        latency_ms=int((perf_counter() - started) * 1e6) / 1e3,
+        error=False,
+        flagged=refuses,
+        status_code=verdict.status if refuses else 0,
+        details=None if verdict is None else verdict.details,
     )
 
 
 def _failed(link: Link, error: Exception, started: float, findings: Findings) -> Proceed | Deny:
     opens = link.on_error == "allow" or link.policy.mode == "observe"
     decision = "failed_open" if opens else "failed_closed"
-    findings.append(_finding(link, decision, started, None, type(error).__name__))
+    noted = _finding(link, None, started)
+    findings.append(replace(noted, decision=decision, error=True, flagged=True, error_type=type(error).__name__))
     log.warning(
         "policy %s (%s) of stage %s could not decide (%s: %s): the request was %s",
         link.policy.name,

@@ -23,7 +23,7 @@ from trustgate.contract.upstream import (
     Upstream,
     UpstreamFailure,
 )
-from trustgate.forwarding.transport import DEFAULT_PORTS, Pool, PoolLimits, write_head
+from trustgate.forwarding.transport import DEFAULT_PORTS, Pool, PoolLimits, write_head, write_start
 
 _WRITTEN_BY_US = (b"host", b"content-length", b"transfer-encoding")
 
@@ -113,7 +113,7 @@ class HttpxTransport:
 
     async def send(self, call: Call) -> "HttpxAnswer":
         """Send the call and wait for the answer's head. Raises UpstreamFailure."""
-        write_head(call, b"")  # refuses what our pool refuses
+        write_head(call, write_start(call.origin))  # refuses what our pool refuses
         total_at = asyncio.get_running_loop().time() + call.clocks.total
         request = _request_from(call)
         try:

@@ -118,7 +118,7 @@ class Lane:
         self.idle: list[Connection] = []
         self.loop = asyncio.get_running_loop()
         self.origin = origin
-        self.start = b" HTTP/1.1\r\nhost: " + _authority(origin)
+        self.start = write_start(origin)
 
     def take(self, now: float) -> Connection | None:
         """The freshest idle connection, if there is one that has not expired."""
@@ -258,10 +258,18 @@ class Lane:
         return connection
 
 
+def write_start(origin: Origin) -> bytes:
+    """What stands in every request to an origin: the end of the first line, and the host."""
+    if origin.scheme not in DEFAULT_PORTS:
+        raise ValueError(f"not a scheme of HTTP: {origin.scheme!r}")
+    host = origin.host.encode("ascii" if origin.host.isascii() else "idna")
+    host = b"[%b]" % host if b":" in host else host
+    port = b"" if origin.port == DEFAULT_PORTS[origin.scheme] else b":%d" % origin.port
+    return b" HTTP/1.1\r\nhost: " + host + port
+
+
 def write_head(call: Call, start: bytes) -> bytes:
-    """The request's head, `start` being the end of its first line and the host. Raises ValueError where it could be
-    read as anything but one request: that is our fault and no answer of the upstream's.
-    """
+    """The head of the request. Raises ValueError where it could be read as anything but the head of one request."""
     length = (
         b"\r\ncontent-length: %d\r\n\r\n" % len(call.body) if call.body or call.method in _WITH_BODY else b"\r\n\r\n"
     )
@@ -291,15 +299,6 @@ def _method(method: str) -> bytes:
     if not _TOKEN.fullmatch(token):
         raise ValueError(f"not a method: {method!r}")
     return token + b" "
-
-
-def _authority(origin: Origin) -> bytes:
-    if origin.scheme not in DEFAULT_PORTS:
-        raise ValueError(f"not a scheme of HTTP: {origin.scheme!r}")
-    host = origin.host.encode("idna" if not origin.host.isascii() else "ascii")
-    if b":" in host:
-        host = b"[" + host + b"]"
-    return host if origin.port == DEFAULT_PORTS[origin.scheme] else b"%b:%d" % (host, origin.port)
 
 
 def _describe(error: Exception) -> str:

@@ -1,19 +1,18 @@
 """Postgres, through a psycopg pool. Nothing outside this module knows that psycopg exists.
 
 Rule 1: write transactions take one advisory lock first, so they are serial here as they are on SQLite.
-Rule 2: beginnings and endings run in tasks of their own: a cancelled caller leaves no open transaction and loses no
-connection, whoever cancels it and however often.
+Rule 2: work runs in tasks of its own, and a connection returns to the pool when its work is done. So a cancelled
+caller leaves no open transaction, no half sent commit and no lost connection, whoever cancels it and however often.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -37,6 +36,7 @@ __all__ = ["PostgresDatabase", "PostgresSettings"]
 T = TypeVar("T")
 Connection = AsyncConnection[DictRow]
 Pool = AsyncConnectionPool[Connection]
+Start = Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
 
 _LOCK = 0x7472757374  # "trust": our writers' advisory lock
 _BEGIN_WRITE = (
@@ -53,7 +53,7 @@ class PostgresDatabase:
     def __init__(self, settings: PostgresSettings) -> None:
         self._settings = settings
         self._pool: Pool | None = None
-        self._endings: set[asyncio.Task[Any]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
         """Connect, and keep a pool of connections. Raises Unavailable, with the server's own words."""
@@ -66,100 +66,114 @@ class PostgresDatabase:
         self._pool = pool
 
     async def aclose(self) -> None:
-        """Let endings run out, then close every connection."""
+        """Let running work end, then close every connection."""
         pool, self._pool = self._pool, None
-        await asyncio.gather(*self._endings, return_exceptions=True)
+        while self._running:
+            await asyncio.wait(self._running)
         if pool is not None:
             await pool.close()
 
     async def fetch(self, sql: str, **params: Value | Sequence[Value]) -> list[Row]:
         """Run one reading statement."""
-        async with self._borrowed() as connection:
-            with _translated(self._settings):
-                return await _fetch(connection, sql, params)
+        async with self._borrowed() as session:
+            return await session.run(_fetch(session.connection, sql, params))
 
     @asynccontextmanager
     async def transaction(self, *, write: bool = True) -> AsyncIterator[Transaction]:
         """Open a transaction: a serial one that writes, or a reading one over one snapshot."""
-        async with self._borrowed() as connection:
-            with _translated(self._settings):
-                await connection.execute(_BEGIN_WRITE if write else _BEGIN_READ, prepare=False)
-            transaction = _Transaction(connection, self._settings)
+        async with self._borrowed() as session:
+            await session.run(session.connection.execute(_BEGIN_WRITE if write else _BEGIN_READ, prepare=False))
+            transaction = _Transaction(session)
             yield transaction
             transaction.course.check()
-            with _translated(self._settings):
-                await self._outlive(connection.commit())
+            await session.run(session.connection.commit())
 
     @asynccontextmanager
-    async def _borrowed(self) -> AsyncIterator[Connection]:
-        """Lend a connection; whatever it was doing is rolled back when it returns."""
+    async def _borrowed(self) -> AsyncIterator["_Session"]:
+        """Lend a connection; what it did and did not commit is rolled back when it returns."""
         if self._pool is None:
             raise Unavailable("the database is not open")
         pool = self._pool
         lending = self._start(pool.getconn())
         try:
             with _translated(self._settings):
-                connection = await asyncio.shield(lending)
+                session = _Session(await asyncio.shield(lending), self._start, self._settings)
         except asyncio.CancelledError:
-            lending.add_done_callback(lambda lent: self._give_back(pool, lent))
+            lending.add_done_callback(lambda lent: self._return_unused(pool, lent))
             raise
         try:
-            yield connection
+            yield session
         finally:
-            await self._outlive(_return(pool, connection))
+            await asyncio.shield(self._start(_return(pool, session)))
 
-    def _give_back(self, pool: Pool, lent: asyncio.Task[Connection]) -> None:
+    def _return_unused(self, pool: Pool, lent: asyncio.Task[Connection]) -> None:
         """Return a connection whose borrower left before it came."""
         if not lent.cancelled() and lent.exception() is None:
-            self._start(_return(pool, lent.result()))
-
-    async def _outlive(self, ending: Coroutine[Any, Any, T]) -> T:
-        """Wait for something that runs to its end even if the waiting is cancelled."""
-        return await asyncio.shield(self._start(ending))
+            self._start(pool.putconn(lent.result()))
 
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.ensure_future(work)
-        self._endings.add(task)
-        task.add_done_callback(self._endings.discard)
+        self._running.add(task)
+        task.add_done_callback(self._forget)
         return task
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever still waits gets it; if nobody does, it need not be reported as lost
+
+
+class _Session:
+    """A borrowed connection. Its work runs in tasks, which go on when the borrower is cancelled."""
+
+    def __init__(self, connection: Connection, start: Start, settings: PostgresSettings) -> None:
+        self.connection = connection
+        self.working: asyncio.Task[Any] | None = None
+        self._start = start
+        self._settings = settings
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for one piece of work, such as a statement."""
+        self.working = self._start(work)
+        with _translated(self._settings):
+            result: T = await asyncio.shield(self.working)
+        return result
 
 
 class _Transaction:
     """Statements on a connection that is inside a transaction."""
 
-    def __init__(self, connection: Connection, settings: PostgresSettings) -> None:
+    def __init__(self, session: _Session) -> None:
         self.course = Course()
-        self._connection = connection
-        self._settings = settings
+        self._session = session
 
     async def fetch(self, sql: str, **params: Value | Sequence[Value]) -> list[Row]:
-        with self.course.statement(), _translated(self._settings):
-            return await _fetch(self._connection, sql, params)
+        with self.course.statement():
+            return await self._session.run(_fetch(self._session.connection, sql, params))
 
     async def execute(self, sql: str, **params: Value | Sequence[Value]) -> int:
-        with self.course.statement(), _translated(self._settings):
-            return (await self._connection.execute(*_statement(sql, params))).rowcount
+        with self.course.statement():
+            return (await self._session.run(self._session.connection.execute(*_statement(sql, params)))).rowcount
 
     async def execute_many(self, sql: str, rows: Sequence[Params]) -> None:
-        with self.course.statement(), _translated(self._settings):
-            await self._connection.cursor().executemany(_renamed(sql), rows)
+        with self.course.statement():
+            await self._session.run(self._session.connection.cursor().executemany(_renamed(sql), rows))
 
 
 async def _fetch(connection: Connection, sql: str, params: Params) -> list[Row]:
     return await (await connection.execute(*_statement(sql, params))).fetchall()
 
 
-async def _return(pool: Pool, connection: Connection) -> None:
-    """Return a connection to its pool, idle; one that is still busy was given up on, and is closed instead."""
+async def _return(pool: Pool, session: _Session) -> None:
+    """Return a connection to its pool once its work is done. A commit that is under way is not disturbed."""
+    if session.working is not None:
+        await asyncio.wait([session.working])
     try:
-        if connection.info.transaction_status == TransactionStatus.ACTIVE:
-            await connection.close()
-        else:
-            await connection.rollback()
+        await session.connection.rollback()
     except psycopg.Error:
-        await connection.close()  # it broke: the pool replaces it
+        await session.connection.close()  # it broke: the pool replaces it
     finally:
-        await pool.putconn(connection)
+        await pool.putconn(session.connection)
 
 
 def _statement(sql: str, params: Params) -> tuple[str, Mapping[str, Any] | None]:
@@ -186,6 +200,11 @@ def _options(settings: PostgresSettings) -> dict[str, Any]:
         "sslrootcert": settings.ssl_root_cert,
         "connect_timeout": max(2, round(settings.connect_timeout)),
         "application_name": "trustgate",
+        # A server that vanished without a word is noticed within a minute, not after TCP's quarter of an hour.
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 60_000,
     }
     given = {name: value for name, value in options.items() if value != ""}
     return given | {"autocommit": True, "row_factory": dict_row}

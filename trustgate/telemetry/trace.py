@@ -1,9 +1,10 @@
 """W3C trace context: the caller's trace goes on through us, and a request without one starts its own."""
 
-import os
 import re
 
 from msgspec import Struct
+
+from trustgate.contract.chance import random_digits
 
 _TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
@@ -25,9 +26,9 @@ def start_trace(traceparent: bytes = b"") -> Trace:
     """Continue the caller's trace, or start one when there is none or it is not well formed."""
     parent = _parent(traceparent) if traceparent else None
     if parent is None:
-        ids = os.urandom(24).hex()
+        ids = random_digits(48)
         return Trace(ids[:32], ids[32:])
-    return Trace(parent[0], os.urandom(8).hex(), parent[1], parent[2])
+    return Trace(parent[0], random_digits(16), parent[1], parent[2])
 
 
 def _parent(traceparent: bytes) -> tuple[str, str, str] | None:

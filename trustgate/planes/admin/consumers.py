@@ -153,13 +153,31 @@ _TAG: Final = "Consumers"
 _TAKEN: Final = ("already_exists",)
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
-    writing("POST", _ALL, _create, name="createConsumer", summary="Create a consumer", tag=_TAG, status=201, refuses=_TAKEN),
+    writing(
+        "POST", _ALL, _create, name="createConsumer", summary="Create a consumer", tag=_TAG, status=201, refuses=_TAKEN
+    ),
     reading("GET", _ALL, _list, name="listConsumers", summary="List consumers", tag=_TAG),
     reading("GET", _ONE, _get, name="getConsumer", summary="Read a consumer", tag=_TAG),
     writing("PUT", _ONE, _update, name="updateConsumer", summary="Change a consumer", tag=_TAG, refuses=_TAKEN),
     writing("DELETE", _ONE, _delete, name="deleteConsumer", summary="Delete a consumer", tag=_TAG),
-    writing("POST", _REGISTRY, _attach_registry, name="attachRegistry", summary="Put a registry into the pool", tag=_TAG, body_optional=True),
-    writing("DELETE", _REGISTRY, _detach_registry, name="detachRegistry", summary="Take a registry out of the pool", tag=_TAG, refuses=("conflict",)),
+    writing(
+        "POST",
+        _REGISTRY,
+        _attach_registry,
+        name="attachRegistry",
+        summary="Put a registry into the pool",
+        tag=_TAG,
+        body_optional=True,
+    ),
+    writing(
+        "DELETE",
+        _REGISTRY,
+        _detach_registry,
+        name="detachRegistry",
+        summary="Take a registry out of the pool",
+        tag=_TAG,
+        refuses=("conflict",),
+    ),
     writing("POST", _AUTH, _attach_auth, name="attachAuth", summary="Let a key speak for the consumer", tag=_TAG),
     writing("DELETE", _AUTH, _detach_auth, name="detachAuth", summary="Stop a key from speaking for it", tag=_TAG),
     writing("POST", _POLICY, _attach_policy, name="attachPolicy", summary="Put the consumer under a policy", tag=_TAG),

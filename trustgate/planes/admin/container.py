@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable
 from dependency_injector import providers
 
 from trustgate.planes.admin.app import admin_app
-from trustgate.planes.admin.plane import AdminServices
+from trustgate.planes.admin.plane import AdminServices, Build
 from trustgate.planes.admin.services.work import Tools
 from trustgate.planes.ground import Ground, version_of
 from trustgate.planes.probes import Probes
 from trustgate.ready import Parts
 from trustgate.settings import Settings
+from trustgate.storage.configuration import StoredConfig
 from trustgate.storage.store import Store
 
 
@@ -29,6 +30,7 @@ def _nobody() -> Callable[[int], Awaitable[None]]:
 def _services(
     settings: Settings,
     store: Store,
+    source: StoredConfig,
     tools: Tools,
     secret: str,
     *,
@@ -37,11 +39,13 @@ def _services(
 ) -> AdminServices:
     return AdminServices(
         store=store,
+        revision=source.revision,
         tools=tools,
         secret=secret,
         applied=applied,
         dependencies=probes.dependencies,
         metrics=probes.metrics,
+        build=Build(version=tools.version),
         cors=settings.cors,
     )
 
@@ -55,6 +59,7 @@ class Admin(Ground):
         _services,
         Ground.settings,
         Ground.store,
+        Ground.source,
         tools,
         Ground.secret,
         applied=applied,

@@ -13,6 +13,7 @@ from trustgate.contract.errors import Refused
 from trustgate.planes.admin import envelope
 from trustgate.planes.admin.operation import Ask, Done, Nothing, Operation, read_ids
 from trustgate.planes.admin.plane import AdminServices
+from trustgate.planes.admin.probes import NotReady
 from trustgate.planes.admin.reading import read_body, read_query
 from trustgate.planes.admin.services.work import PLATFORM, Principal
 
@@ -32,6 +33,8 @@ def _route(path: str, methods: Mapping[str, Operation], services: AdminServices)
         operation = methods["GET" if request.method == "HEAD" else request.method]
         try:
             return await _answer(operation, request, services)
+        except NotReady as unready:
+            return envelope.answer(unready.readiness, unready.status)
         except Refused as refused:
             return envelope.refusal(refused)
 

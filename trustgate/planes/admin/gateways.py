@@ -101,7 +101,9 @@ _TAG: Final = "Gateways"
 _TAKEN: Final = ("already_exists", "conflict")
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
-    writing("POST", _ALL, _create, name="createGateway", summary="Create a gateway", tag=_TAG, status=201, refuses=_TAKEN),
+    writing(
+        "POST", _ALL, _create, name="createGateway", summary="Create a gateway", tag=_TAG, status=201, refuses=_TAKEN
+    ),
     reading("GET", _ALL, _list, name="listGateways", summary="List gateways", tag=_TAG),
     reading("GET", _ONE, _get, name="getGateway", summary="Read a gateway", tag=_TAG),
     writing("PUT", _ONE, _update, name="updateGateway", summary="Change a gateway", tag=_TAG, refuses=_TAKEN),

@@ -1,6 +1,6 @@
-"""Which values are secret is said by types (`contract.policy.Secret`), and nowhere else. Pure: plain JSON in, plain JSON out.
+"""Which values are secret is said by types (`contract.policy.Secret`), and nowhere else. Pure: JSON in, JSON out.
 
-Rule 1: what is read back never holds a secret: nothing for an empty one, `***` for a short one, else `***` and 4 characters.
+Rule 1: what is read back holds no secret: nothing for an empty one, `***` for a short one, else `***` and 4 characters.
 Rule 2: a secret that comes back absent, empty or masked means the stored one; where none is stored, masked is refused.
 Rule 3: where no type says which values are secret, every text is.
 """
@@ -99,7 +99,9 @@ def _mask(node: inspect.Type, value: Any) -> Any:
                 if (shown := _mask(child, item)) is not None or not _is_secret(_resolve(child, item))
             }
         case (inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item), list() | tuple()):
-            return [_mask(item, each) or "" if _is_secret(_resolve(item, each)) else _mask(item, each) for each in value]
+            return [
+                _mask(item, each) or "" if _is_secret(_resolve(item, each)) else _mask(item, each) for each in value
+            ]
     return value
 
 
@@ -120,7 +122,9 @@ def _keep(node: inspect.Type, new: Any, old: Any, path: str) -> Any:
             return _kept_object(inner, new, old if _fits(inner, old) else {}, path)
         case (inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item), list() | tuple()):
             partners = _partners(item, new, old if isinstance(old, list | tuple) else ())
-            return [_keep(item, each, was, f"{path}[{i}]") for i, (each, was) in enumerate(zip(new, partners, strict=True))]
+            return [
+                _keep(item, each, was, f"{path}[{i}]") for i, (each, was) in enumerate(zip(new, partners, strict=True))
+            ]
     return new
 
 

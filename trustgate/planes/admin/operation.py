@@ -8,7 +8,7 @@ caller may see. `serving` handlers get the whole plane and open units themselves
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Generic, TypeVar, get_args, get_type_hints
+from typing import Any, Final, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from msgspec import Struct
 
@@ -134,7 +134,7 @@ async def _run(run: Callable[[Work, Any], Awaitable[Any]], work: Work, ask: Ask[
 def _declare(method: str, path: str, run: Callable[..., Any], act: Act, **declared: Any) -> Operation:
     hints = get_type_hints(run)
     returned = hints.pop("return")
-    body, query = get_args(hints["ask"])
+    body, query = next(get_args(hint) for hint in hints.values() if get_origin(hint) is Ask)
     answers = () if returned is type(None) else get_args(returned) or (returned,)
     status = declared.pop("status", 204 if not answers else 200)
     return Operation(

@@ -38,8 +38,8 @@ def _no_metrics() -> str:
 class AdminServices(Struct, frozen=True, kw_only=True):
     """Everything that the plane needs.
 
-    `revision` returns the newest committed one. `applied` is awaited after each commit and before the answer, with the new revision. `dependencies` says what
-    readiness hangs on, as name → `ok` or why not; `metrics` returns the text of `/metrics`.
+    `revision` returns the newest committed one; `applied` is awaited with it after each commit and before the answer.
+    `dependencies` says what readiness hangs on, as name → `ok` or why not; `metrics` returns the text of `/metrics`.
     """
 
     store: Store

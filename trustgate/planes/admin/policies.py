@@ -55,8 +55,10 @@ class PolicyQuery(SearchQuery, frozen=True, kw_only=True):
     enabled: bool | None = None
     is_global: bool | None = field(name="global", default=None)
     mode: Literal["enforce", "throttle", "observe"] | None = None
-    category: Annotated[Words, Meta(description="Groups of the policies catalog, such as `Traffic Control`.")] = []
-    type: Annotated[Words, Meta(description="Plugin slugs.")] = []
+    category: Annotated[Words, Meta(description="Groups of the policies catalog, such as `Traffic Control`.")] = field(
+        default_factory=list
+    )
+    type: Annotated[Words, Meta(description="Plugin slugs.")] = field(default_factory=list)
     sort: Literal["name", "created_at", "updated_at", "priority"] | None = None
     order: Order | None = None
 
@@ -156,12 +158,23 @@ _TAG: Final = "Policies"
 _TAKEN: Final = ("already_exists",)
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
-    writing("POST", _ALL, _create, name="createPolicy", summary="Configure a plugin", tag=_TAG, status=201, refuses=_TAKEN),
+    writing(
+        "POST", _ALL, _create, name="createPolicy", summary="Configure a plugin", tag=_TAG, status=201, refuses=_TAKEN
+    ),
     reading("GET", _ALL, _list, name="listPolicies", summary="List policies", tag=_TAG),
     reading("GET", _ONE, _get, name="getPolicy", summary="Read a policy", tag=_TAG),
     writing("PUT", _ONE, _update, name="updatePolicy", summary="Change a policy", tag=_TAG, refuses=_TAKEN),
     writing("DELETE", _ONE, _delete, name="deletePolicy", summary="Delete a policy and detach it", tag=_TAG),
     writing("POST", _GLOBAL, _set_global, name="setPolicyGlobal", summary="Put every consumer under it", tag=_TAG),
-    writing("DELETE", _GLOBAL, _unset_global, name="unsetPolicyGlobal", summary="Put only attached consumers under it", tag=_TAG),
-    writing("POST", _ONE + "/duplicate", _duplicate, name="duplicatePolicy", summary="Copy a policy", tag=_TAG, status=201),
+    writing(
+        "DELETE",
+        _GLOBAL,
+        _unset_global,
+        name="unsetPolicyGlobal",
+        summary="Put only attached consumers under it",
+        tag=_TAG,
+    ),
+    writing(
+        "POST", _ONE + "/duplicate", _duplicate, name="duplicatePolicy", summary="Copy a policy", tag=_TAG, status=201
+    ),
 )

@@ -109,7 +109,9 @@ def view(registry: Registry, tools: Tools) -> RegistryView:
 def _options(registry: Registry, tools: Tools) -> dict[str, Any]:
     provider = tools.providers.get(registry.provider)
     options = registry.provider_options
-    shown: dict[str, Any] = masking.masked(provider.options_type, options) if provider else masking.masked_whole(options)
+    shown: dict[str, Any] = (
+        masking.masked(provider.options_type, options) if provider else masking.masked_whole(options)
+    )
     return shown
 
 
@@ -164,9 +166,20 @@ _TAKEN: Final = ("already_exists",)
 _VIEW: Final = ("invalid_query", "result_too_large")
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
-    writing("POST", _ALL, _create, name="createRegistry", summary="Register a provider account", tag=_TAG, status=201, refuses=_TAKEN),
+    writing(
+        "POST",
+        _ALL,
+        _create,
+        name="createRegistry",
+        summary="Register a provider account",
+        tag=_TAG,
+        status=201,
+        refuses=_TAKEN,
+    ),
     reading("GET", _ALL, _list, name="listRegistries", summary="List registries", tag=_TAG, refuses=_VIEW),
-    serving("POST", _TRY, try_connection, name="testConnection", summary="Ask a provider whether it can be used", tag=_TAG),
+    serving(
+        "POST", _TRY, try_connection, name="testConnection", summary="Ask a provider whether it can be used", tag=_TAG
+    ),
     reading("GET", _ONE, _get, name="getRegistry", summary="Read a registry", tag=_TAG),
     writing("PUT", _ONE, _update, name="updateRegistry", summary="Change a registry", tag=_TAG, refuses=_TAKEN),
     writing("DELETE", _ONE, _delete, name="deleteRegistry", summary="Delete a registry and detach it", tag=_TAG),

@@ -1,4 +1,4 @@
-"""Admin tokens: HS256 over SERVER_SECRET_KEY, never without an end. A tenant's token sees that tenant and nothing else."""
+"""Admin tokens: HS256 over SERVER_SECRET_KEY, never without an end. A tenant's token sees that tenant only."""
 
 import time
 from collections.abc import Mapping

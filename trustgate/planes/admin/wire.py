@@ -6,6 +6,4 @@ from msgspec import Meta
 
 Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
-Masked = Annotated[
-    str, Meta(pattern=r"^(\*\*\*.{0,4})?$", description="A secret, masked; absent when there is none.")
-]
+Masked = Annotated[str, Meta(pattern=r"^(\*\*\*.{0,4})?$", description="A secret, masked; absent when there is none.")]

@@ -17,7 +17,9 @@ class AttachRegistry(Struct, frozen=True, kw_only=True):
     weight: Annotated[Weight, Meta(description="1 to 100; 1 when it was never given.")] | None = None
 
 
-async def attach_registry(work: Work, gateway_id: str, consumer_id: str, registry_id: str, form: AttachRegistry) -> None:
+async def attach_registry(
+    work: Work, gateway_id: str, consumer_id: str, registry_id: str, form: AttachRegistry
+) -> None:
     """Put a registry at the end of the consumer's pool, or change its share. Raises Refused."""
     consumer = await consumers.get(work, gateway_id, consumer_id)
     await registries.get(work, gateway_id, registry_id)

@@ -7,7 +7,15 @@ from msgspec import Meta, Struct, structs
 
 from trustgate.admission.operation import RESERVED
 from trustgate.config.records import Binding, Consumer, ModelPolicy
-from trustgate.planes.admin.services.fields import Name, Weight, checked_id, checked_name, checked_slug, slug_from, unique
+from trustgate.planes.admin.services.fields import (
+    Name,
+    Weight,
+    checked_id,
+    checked_name,
+    checked_slug,
+    slug_from,
+    unique,
+)
 from trustgate.planes.admin.services.gateways import random_label
 from trustgate.planes.admin.services.problems import found, invalid, not_served, save, saving
 from trustgate.planes.admin.services.work import Work
@@ -170,9 +178,7 @@ async def _bindings(work: Work, gateway_id: str, choices: Sequence[BindingForm])
     known = {registry.id for registry in (await work.unit.registries.page(query)).items} if ids else set()
     if missing := [id_ for id_ in ids if id_ not in known]:
         raise invalid(f"registries names {missing[0]}, which is no registry of this gateway: create it first")
-    return tuple(
-        Binding(registry_id=id_, weight=choice.weight or 1) for id_, choice in zip(ids, choices, strict=True)
-    )
+    return tuple(Binding(registry_id=id_, weight=choice.weight or 1) for id_, choice in zip(ids, choices, strict=True))
 
 
 def _model_policies(forms: Sequence[ModelPolicyForm], choices: Sequence[BindingForm]) -> tuple[ModelPolicy, ...]:

@@ -2,13 +2,20 @@
 
 import base64
 import re
-from typing import Annotated, Any, ClassVar, Final, cast
+from typing import Annotated, Any, ClassVar, Final
 
 from msgspec import Meta, Struct, structs
 
 from trustgate.config.records import Entitlements, Gateway, SessionConfig, Tier
-from trustgate.planes.admin.services.fields import Count, Name, checked_header, checked_name, checked_size, checked_slug
-from trustgate.planes.admin.services.fields import slug_from
+from trustgate.planes.admin.services.fields import (
+    Count,
+    Name,
+    checked_header,
+    checked_name,
+    checked_size,
+    checked_slug,
+    slug_from,
+)
 from trustgate.planes.admin.services.problems import conflict, found, invalid, not_found, save, saving
 from trustgate.planes.admin.services.work import Work
 from trustgate.storage.store import Page, Query
@@ -178,7 +185,7 @@ async def _entitlements(work: Work, form: EntitlementsForm | None) -> Entitlemen
     if tier not in _TIERS:
         raise invalid(f"entitlements.tier must be one of {', '.join(_TIERS)}")
     return Entitlements(
-        tier=cast(Tier, tier),
+        tier=tier,
         burst_per_min=form.burst_per_min,
         quota_per_month=form.quota_per_month,
         max_instances=form.max_instances,

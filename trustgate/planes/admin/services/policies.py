@@ -62,9 +62,7 @@ async def page(work: Work, query: Query) -> Page[Policy]:
 async def create(work: Work, gateway_id: str, form: CreatePolicy) -> Policy:
     """Make a policy. Raises Refused."""
     now = work.tools.now()
-    blank = Policy(
-        id=work.tools.record_id(), gateway_id=gateway_id, name="", slug="", created_at=now, updated_at=now
-    )
+    blank = Policy(id=work.tools.record_id(), gateway_id=gateway_id, name="", slug="", created_at=now, updated_at=now)
     policy = _changed(work.tools, blank, form)
     with saving("policy"):
         await work.unit.policies.insert(policy)
@@ -171,7 +169,7 @@ def _mode(plugin: Plugin, mode: str) -> Mode:
     if wanted not in plugin.settings_type.modes:
         accepted = ", ".join(plugin.settings_type.modes)
         raise invalid(f'mode: {plugin.slug} has no mode "{wanted[:100]}": use one of {accepted}')
-    return cast(Mode, wanted)
+    return wanted
 
 
 def _on_error(given: str) -> OnError:

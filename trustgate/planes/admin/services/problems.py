@@ -34,7 +34,9 @@ def conflict(message: str) -> Refused:
 def already_exists(entity: str, column: str) -> Refused:
     """A unique value is taken."""
     return Refused(
-        "already_exists", f"{entity}: resource already exists: the {column} is already taken, choose another", status=409
+        "already_exists",
+        f"{entity}: resource already exists: the {column} is already taken, choose another",
+        status=409,
     )
 
 

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from trustgate import __version__
 from trustgate.enforcement.plugins import Plugins
@@ -44,10 +44,10 @@ PLATFORM = Principal(subject="trustgate")
 
 
 class Tools(Struct, frozen=True, kw_only=True):
-    """What services need of the world beside the store. Below `base_domain` every gateway has a host name of its own."""
+    """What services need of the world beside the store. Below `base_domain` every gateway has a host of its own."""
 
     plugins: Plugins
-    providers: Mapping[str, Provider] = PROVIDERS
+    providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
     base_domain: str = ""
     version: str = __version__
     now: Callable[[], str] = utc_now

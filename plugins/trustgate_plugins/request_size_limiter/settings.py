@@ -1,0 +1,35 @@
+"""What a size limit can be told, and everything that follows from it and not from a request."""
+
+from functools import cached_property
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta
+
+from trustgate import PolicySettings
+
+UNITS = {"bytes": 1, "kilobytes": 1024, "megabytes": 1024 * 1024}
+
+
+class RequestSizeLimiterSettings(PolicySettings, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """Refuses requests whose body is too large, in bytes or in characters, before anybody is paid to read them."""
+
+    title: ClassVar[str] = "Request size limiter"
+
+    allowed_payload_size: Annotated[
+        int, Meta(gt=0, description="The largest body, in `size_unit`. The listener's own limit applies as well.")
+    ]
+    size_unit: Annotated[
+        Literal["bytes", "kilobytes", "megabytes"],
+        Meta(description="What `allowed_payload_size` counts; a kilobyte is 1024 bytes."),
+    ] = "megabytes"
+    max_chars_per_request: Annotated[
+        int, Meta(gt=0, description="The most characters (Unicode code points) that a body may have as it was sent.")
+    ] = 100_000
+    require_content_length: Annotated[
+        bool, Meta(description="Refuse a body whose length is not announced by `Content-Length`.")
+    ] = False
+
+    @cached_property
+    def max_bytes(self) -> int:
+        """The largest body in bytes."""
+        return self.allowed_payload_size * UNITS[self.size_unit]

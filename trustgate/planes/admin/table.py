@@ -1,0 +1,17 @@
+"""The one table. Routing, validation and OpenAPI are all made from it, so none of them can say something else."""
+
+from typing import Final
+
+from trustgate.planes.admin import auths, catalogs, consumers, gateways, pages, policies, probes, registries
+from trustgate.planes.admin.operation import Operation
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    *gateways.OPERATIONS,
+    *registries.OPERATIONS,
+    *consumers.OPERATIONS,
+    *auths.OPERATIONS,
+    *policies.OPERATIONS,
+    *catalogs.OPERATIONS,
+    *probes.OPERATIONS,
+    *pages.OPERATIONS,
+)
