@@ -132,7 +132,6 @@ class Lane:
 
     async def obtain(self, clocks: Clocks, total_at: float, *, fresh: bool = False) -> Connection:
         """Connect, or wait for a slot or for a connection that somebody is done with (not when it must be fresh)."""
-        self._pool.check_open()
         connect_at = self.loop.time() + clocks.connect
         try:
             async with asyncio.timeout_at(min(connect_at, total_at)):
@@ -241,6 +240,7 @@ class Lane:
         return connection
 
     async def _open_socket(self) -> Connection:
+        self._pool.check_open()
         origin = self.origin
         tls = self._pool.tls if origin.scheme == "https" else None
         name = origin.host if tls else None

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from textwrap import dedent
 
 import uvloop
+from starlette.types import ASGIApp
 
 from trustgate.enforcement.plugins import BadPlugin
 from trustgate.planes.admin.container import Admin
@@ -74,7 +75,11 @@ class _Serving:
     def planes(self) -> list[Plane]:
         """Return the planes to serve."""
         run, ports = self._run, self._run.settings().ports
-        apps = {"admin": run.admin_app, "proxy": run.proxy_app, "mcp": run.mcp_app}
+        apps: dict[str, Callable[[], ASGIApp]] = {
+            "admin": run.admin_app,
+            "proxy": run.proxy_app,
+            "mcp": run.mcp_app,
+        }
         return [
             Plane(
                 name=name,

@@ -101,7 +101,7 @@ PROVIDERS: Mapping[str, Provider] = {
             display_name="Echo (built in)",
             dialect="openai",
             base_url="echo://echo",
-            paths=OPENAI_PATHS,
+            paths={"chat_completions": "/chat/completions"},
             auth_types=("none",),
             options_type=EchoOptions,
         ),

@@ -41,7 +41,7 @@ REQUESTS: Final[Mapping[str, Mapping[str, Any]]] = {
         "openai": {
             "name": "openai-primary",
             "provider": "openai",
-            "auth": {"type": "api_key", "api_key": {"api_key": "sk-…"}},
+            "auth": {"type": "api_key", "api_key": {"api_key": "sk-your-key"}},
         },
         "your own server": {
             "name": "vllm",
@@ -51,10 +51,10 @@ REQUESTS: Final[Mapping[str, Mapping[str, Any]]] = {
         },
         "built in": {"name": "echo", "provider": "echo"},
     },
-    "updateRegistry": {"another key": {"auth": {"type": "api_key", "api_key": {"api_key": "sk-…"}}}},
+    "updateRegistry": {"another key": {"auth": {"type": "api_key", "api_key": {"api_key": "sk-your-key"}}}},
     "testConnection": {
         "stored": {"registry_id": _ID},
-        "before storing": {"provider": "openai", "auth": {"type": "api_key", "api_key": {"api_key": "sk-…"}}},
+        "before storing": {"provider": "openai", "auth": {"type": "api_key", "api_key": {"api_key": "sk-your-key"}}},
     },
     "createConsumer": {
         "simple": {"name": "my-app", "registries": [{"id": _ID}]},

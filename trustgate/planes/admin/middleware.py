@@ -11,6 +11,7 @@ import uuid
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trustgate.contract.errors import Refused
@@ -30,6 +31,10 @@ _SECURITY: Final = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-site",
     "cache-control": "no-store",
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
 }
 
 
@@ -47,6 +52,8 @@ class Doorway:
         plain = scope["path"].lower().rstrip("/") or "/"
         try:
             await self._app({**scope, "path": plain}, receive, door.send)
+        except ClientDisconnect:
+            log.info("the caller of request %s left before the request was complete", door.request_id)
         except Exception as error:  # noqa: BLE001 - whatever it was, the caller gets an answer and we get a trace
             _log(error, scope["method"], door.request_id)
             if not door.started:

@@ -117,11 +117,11 @@ def plugin_of(tools: Tools, slug: str) -> Plugin:
 
 def _changed(tools: Tools, before: Policy, form: UpdatePolicy) -> Policy:
     plugin = plugin_of(tools, before.slug if form.slug is None else form.slug)
-    same_plugin = plugin.slug == before.slug
+    if plugin.slug != before.slug:  # another plugin's settings and stages mean nothing to this one
+        before = structs.replace(before, slug=plugin.slug, settings={}, stages=())
     return structs.replace(
         before,
-        slug=plugin.slug,
-        settings=_settings(plugin, form, before.settings if same_plugin else {}),
+        settings=_settings(plugin, form, before.settings),
         stages=_stages(plugin, before.stages if form.stages is None else tuple(form.stages)),
         mode=_mode(plugin, before.mode if form.mode is None else form.mode),
         **_changes(form),

@@ -1,0 +1,1 @@
+"""Small ASGI applications that the bench puts between load and upstream."""
