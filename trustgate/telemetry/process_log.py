@@ -15,9 +15,9 @@ _SECRETS = re.compile(
         \b(?:Bearer|Basic)\s+                                     # an Authorization header's credential
       | ["']?(?:api[-_ ]?key|authorization|password|passwd|secret|client[-_]secret|access[-_]token|refresh[-_]token
                |secret[-_]key|private[-_]key|x-ag-api-key)["']?\s*(?:[:=]|=>)\s*(?:(?:Bearer|Basic)\s+)?["']?
-      | ://[^/\s:@]+:                                             # user:password@ in an address
     )
-    (?P<value>[^\s"',;&}\])@]{3,})
+    [^\s"',;&}\])]{3,}
+  | (?P<address>://[^/\s:@]*:)[^/\s@]+(?=@)                      # user:password@ in an address
   | (?P<key>\b(?:ag|tgk)_[A-Za-z0-9_-]{8,}                        # our keys
       | \b(?:sk|pk|rk)-[A-Za-z0-9_-]{8,}                          # OpenAI's, Anthropic's and their kin
       | \b(?:gsk|xai|hf|ghp|glpat)[-_][A-Za-z0-9_-]{16,}
@@ -36,8 +36,8 @@ def redact(text: str) -> str:
 
 
 def _mask(found: re.Match[str]) -> str:
-    key: str | None = found["key"]
-    return f"{key[:3]}{MASK}" if key else f"{found['keep']}{MASK}"
+    key: str = found["key"] or ""
+    return f"{found['keep'] or found['address'] or key[:3]}{MASK}"
 
 
 class TextFormatter(logging.Formatter):

@@ -1,0 +1,65 @@
+# Everything a contributor runs. `make help` lists it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.DEFAULT_GOAL = help
+.PHONY: run test check format lint types imports docs openapi bench help clean
+
+help:  ## list what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/installed  ## install and start all planes with a gateway to try
+	$(BIN)/trustgate run --demo
+
+test: $(VENV)/installed-dev  ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types imports docs  ## format, lint, types, import contracts, generated documents
+
+format: $(VENV)/installed-dev  ## put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/installed-dev  ## is the code in its format and free of lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/installed-dev  ## mypy --strict
+	$(BIN)/mypy
+	$(BIN)/mypy tests
+
+imports: $(VENV)/installed-dev  ## who may import whom
+	$(BIN)/lint-imports
+
+docs: $(VENV)/installed-dev  ## are the generated documents up to date
+	$(BIN)/python cmd/openapi/main.py --check
+	$(BIN)/python cmd/docs/main.py --check
+
+openapi: $(VENV)/installed-dev  ## write the generated documents
+	$(BIN)/python cmd/openapi/main.py
+	$(BIN)/python cmd/docs/main.py
+
+bench: $(VENV)/installed-dev  ## measure the gateway and its peers in one run (see bench/README.md)
+	$(BIN)/python -m bench $(ARGS)
+
+clean:  ## remove the virtual environment and what tools left behind
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "TrustGate needs Python 3.11 or newer; $(PYTHON) is older. Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Making a virtual environment in $(VENV) …"
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "$(PYTHON) cannot make virtual environments: install its venv module (Debian: apt-get install python3-venv)"; exit 1; }
+	@touch $@
+
+$(VENV)/installed: $(VENV)/python pyproject.toml constraints.txt
+	@echo "Installing TrustGate …"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@echo "Installing what tests and checks need …"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
