@@ -7,14 +7,14 @@ import asyncio
 import datetime
 import gzip
 import ipaddress
-import json
 import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextvars import Context
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVarTuple, cast
 
 import httpx
 import pytest
@@ -31,18 +31,18 @@ from trustgate.contract.upstream import (
     Header,
     Origin,
     Transport,
-    Upstream,
     UpstreamFailure,
 )
 from trustgate.forwarding.connection import HIGH_WATER, MAX_HEAD, Answer, Connection
 from trustgate.forwarding.httpx_adapter import (
+    HttpxAnswer,
     HttpxTransport,
     PoolTransport,
     Proxies,
     ProxyingTransport,
     make_transport,
 )
-from trustgate.forwarding.transport import Pool, PoolLimits, write_head
+from trustgate.forwarding.transport import Pool, PoolLimits
 
 pytestmark = pytest.mark.anyio
 
@@ -209,7 +209,7 @@ async def failure_of(awaitable: Awaitable[object]) -> UpstreamFailure:
 
 
 class Identity:
-    """A certificate of its own authority, for 127.0.0.1."""
+    """A certificate of its own authority, for 127.0.0.1 and vendor.test."""
 
     def __init__(self, folder: Path) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -217,8 +217,10 @@ class Identity:
         now = datetime.datetime.now(datetime.UTC)
         builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         builder = builder.not_valid_before(now - datetime.timedelta(1)).not_valid_after(now + datetime.timedelta(1))
-        addresses = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        certificate = builder.add_extension(addresses, critical=False).sign(key, hashes.SHA256())
+        names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("vendor.test")]
+        certificate = builder.add_extension(x509.SubjectAlternativeName(names), critical=False).sign(
+            key, hashes.SHA256()
+        )
         self.pem = certificate.public_bytes(serialization.Encoding.PEM)
         form = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         self.path = folder / "identity.pem"
@@ -572,7 +574,7 @@ def silent_after(*parts: bytes) -> Handler:
 
 async def drip(peer: Peer) -> None:
     await peer.send(CHUNKED)
-    while True:
+    while not peer.writer.is_closing():
         await peer.send(b"1\r\nx\r\n")
         await asyncio.sleep(SHORT / 10)
 
@@ -874,7 +876,6 @@ async def test_a_waiter_who_leaves_passes_his_turn_on(limited: Callable[..., Poo
 
     async with Server(slow) as server:
 
-
         async def lead() -> None:
             await fetch(pool, call_to(server.port))
             second.cancel()  # it was handed the connection just now
@@ -914,9 +915,13 @@ async def test_closing_ends_what_is_under_way(limited: Callable[..., Pool]) -> N
         await pool.aclose()
         assert (await failure_of(answer.read())).kind == "connection_lost"
         assert (await failure_of(waiting)).kind == "connect_failed"
-        assert (await failure_of(pool.send(call_to(server.port)))).kind == "connect_failed"
+        for origin in ("127.0.0.1", "localhost"):
+            assert (await failure_of(pool.send(call_to(server.port, host=origin)))).kind == "connect_failed"
         await server.count_open(0)
         assert server.connections == 1
+
+
+Ts = TypeVarTuple("Ts")
 
 
 class WatchedLoop(asyncio.SelectorEventLoop):
@@ -926,13 +931,15 @@ class WatchedLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self.timers: list[asyncio.TimerHandle] = []
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_at(
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
         timer = super().call_at(when, callback, *args, context=context)
         self.timers.append(timer)
         return timer
 
 
-def test_an_exchange_costs_no_timer_and_none_is_left(trusting: ssl.SSLContext) -> None:
+def test_an_exchange_costs_no_timer(trusting: ssl.SSLContext) -> None:
     async def main() -> None:
         pool = Pool(ssl_context=trusting)
         async with Server(always(ok())) as server:
@@ -942,7 +949,27 @@ def test_an_exchange_costs_no_timer_and_none_is_left(trusting: ssl.SSLContext) -
                 await fetch(pool, call_to(server.port))
             assert len(loop.timers) == before
             await pool.aclose()
-            assert asyncio.all_tasks() == {asyncio.current_task(), *server._tasks}
+
+    loop = WatchedLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main())
+
+
+def test_nothing_of_ours_is_left(trusting: ssl.SSLContext) -> None:
+    """After answers that were read, given up, cut and cancelled there are no sockets, tasks or timers."""
+
+    async def main() -> None:
+        pool = Pool(ssl_context=trusting)
+        handlers = (always(ok()), silent_after(HALF), reset, silent_after())
+        async with Server(one_by_one(*handlers)) as server:
+            await fetch(pool, call_to(server.port))
+            await (await pool.send(call_to(server.port))).aclose()
+            await failure_of(pool.send(call_to(server.port)))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(pool.send(call_to(server.port)), SHORT)
+            await pool.aclose()
+            await server.count_open(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
     loop = WatchedLoop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -1035,7 +1062,7 @@ async def play(parts: Iterable[bytes], method: str, *, ends: bool) -> Outcome:
         connection.data_received(part)
     if ends:
         connection.eof_received()
-    connection.fail("total_timeout", "so that it ends") if connection._answer else None
+    connection.fail("total_timeout", "nothing more will come")  # unless it ended already
     answer = await sending
     body = b"".join(answer.chunks)
     connection.close()
@@ -1067,3 +1094,191 @@ def test_where_an_answer_is_split_makes_no_difference(answer: bytes, method: str
 
     whole, split = asyncio.run(both())
     assert split[:4] == whole[:4]
+
+
+# httpx's clients over our pool.
+
+
+@pytest.fixture
+async def client(trusting: ssl.SSLContext) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=PoolTransport(Pool(ssl_context=trusting)), timeout=5) as client:
+        yield client
+
+
+@only_pool
+async def test_an_httpx_client_uses_our_pool(client: httpx.AsyncClient) -> None:
+    zipped = ok(gzip.compress(b'{"a": 1}'), b"Content-Encoding: gzip", b"Set-Cookie: a=b")
+
+    async def numbers() -> AsyncIterator[bytes]:
+        yield b"1"
+        yield b"2"
+
+    async with Server(one_by_one(always(zipped), always(ok(b"x" * 100)))) as server:
+        url = f"http://127.0.0.1:{server.port}/a/b?c=%20d"
+        response = await client.post(url, json={"q": 1}, headers={"X-One": "1"})
+        assert (response.json(), response.cookies["a"]) == ({"a": 1}, "b")
+        async with client.stream("PUT", url, content=numbers()) as response:
+            assert b"".join([chunk async for chunk in response.aiter_bytes()]) == b"x" * 100
+        (_, first, asked), (_, second, counted) = server.seen
+        assert first.startswith(b"POST /a/b?c=%20d HTTP/1.1\r\nhost: 127.0.0.1:")
+        assert b"\r\nX-One: 1\r\n" in first
+        assert (asked, counted) == (b'{"q":1}', b"12")
+        assert b"transfer-encoding" not in second.lower()
+        assert server.connections == 1
+
+
+@only_pool
+async def test_an_httpx_client_that_leaves_closes_the_connection(client: httpx.AsyncClient) -> None:
+    async with Server(silent_after(HALF)) as server:
+        async with client.stream("GET", f"http://127.0.0.1:{server.port}/"):
+            pass
+        await server.count_open(0)
+
+
+@only_pool
+@pytest.mark.parametrize(
+    ("handler", "error"),
+    [
+        (silent_after(), httpx.ReadTimeout),
+        (silent_after(HALF), httpx.ReadTimeout),
+        (cut, httpx.ReadError),
+        (always(b"garbage\r\n\r\n"), httpx.RemoteProtocolError),
+    ],
+)
+async def test_an_httpx_client_hears_of_failures_in_its_own_terms(
+    client: httpx.AsyncClient, handler: Handler, error: type[Exception]
+) -> None:
+    async with Server(handler) as server:
+        with pytest.raises(error):
+            await client.get(f"http://127.0.0.1:{server.port}/", timeout=httpx.Timeout(None, read=SHORT))
+
+
+# Our calls over an httpx transport.
+
+
+@pytest.mark.parametrize("kind", ["httpx"])
+@pytest.mark.parametrize(
+    ("error", "kind_of_failure"),
+    [
+        (httpx.ConnectError("x"), "connect_failed"),
+        (httpx.ProxyError("407"), "connect_failed"),
+        (httpx.ConnectTimeout("x"), "connect_timeout"),
+        (httpx.PoolTimeout("x"), "connect_timeout"),
+        (httpx.ReadTimeout("x"), "first_byte_timeout"),
+        (httpx.WriteTimeout("x"), "idle_timeout"),
+        (httpx.ReadError("x"), "connection_lost"),
+        (httpx.RemoteProtocolError("Server disconnected without sending a response."), "connection_lost"),
+        (httpx.RemoteProtocolError("illegal status line"), "malformed_answer"),
+    ],
+)
+async def test_what_httpx_raises_has_a_name_here(error: Exception, kind_of_failure: FailureKind) -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise error
+
+    failure = await failure_of(HttpxTransport(httpx.MockTransport(fail)).send(call_to(80)))
+    assert failure.kind == kind_of_failure
+
+
+@pytest.mark.parametrize("kind", ["httpx"])
+async def test_a_mock_transport_can_stand_in() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert (request.method, str(request.url)) == ("POST", "http://127.0.0.1/v1/chat?x=%20y")
+        return httpx.Response(201, json={"echo": request.content.decode()})
+
+    status, headers, body = await fetch(HttpxTransport(httpx.MockTransport(answer)), call_to(80, body=b"hi"))
+    assert (status, dict(headers)[b"content-type"]) == (201, b"application/json")
+    assert body == b'{"echo":"hi"}'
+
+
+# Proxies.
+
+
+class Named:
+    """A transport that answers with its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def send(self, call: Call) -> HttpxAnswer:
+        response = httpx.Response(200, text=self.name)
+        return HttpxAnswer(response, call.clocks, asyncio.get_running_loop().time() + 1)
+
+    async def aclose(self) -> None:
+        self.name = "closed"
+
+
+@on_asyncio
+@pytest.mark.parametrize(
+    ("no_proxy", "origin", "route"),
+    [
+        ("", "https://api.vendor.com:443", b"proxy"),
+        ("", "http://api.vendor.com:80", b"pool"),
+        ("", "https://localhost:443", b"pool"),
+        ("", "https://127.0.0.1:443", b"pool"),
+        ("*", "https://api.vendor.com:443", b"pool"),
+        ("vendor.com", "https://api.vendor.com:443", b"pool"),
+        (".Vendor.com", "https://API.vendor.com:443", b"pool"),
+        ("*.vendor.com, other.com", "https://api.vendor.com:443", b"pool"),
+        ("vendor.com", "https://myvendor.com:443", b"proxy"),
+        ("vendor.com:8443", "https://vendor.com:443", b"proxy"),
+        ("vendor.com:8443", "https://vendor.com:8443", b"pool"),
+        ("10.0.0.0/8", "https://10.1.2.3:443", b"pool"),
+        ("10.1.2.3", "https://10.1.2.3:443", b"pool"),
+        ("10.1.2.3:80,fd00::/8", "https://10.1.2.3:443", b"proxy"),
+        ("fd00::/8", "https://fd00::1:443", b"pool"),
+        ("[fd00::1]:443", "https://fd00::1:443", b"pool"),
+        (",nonsense/x", "https://10.1.2.3:443", b"proxy"),
+    ],
+)
+async def test_no_proxy_names_what_is_reached_directly(no_proxy: str, origin: str, route: bytes) -> None:
+    scheme, _, rest = origin.partition("://")
+    host, _, port = rest.rpartition(":")
+    pool, proxy = Named("pool"), Named("proxy")
+    transport = ProxyingTransport(pool, {"https": proxy}, no_proxy.split(","))
+    for _ in range(2):
+        assert (await fetch(transport, call_to(int(port), scheme=scheme, host=host)))[2] == route
+    await transport.aclose()
+    assert (pool.name, proxy.name) == ("closed", "closed")
+
+
+@on_asyncio
+async def test_a_call_takes_the_proxy_that_is_configured(trusting: ssl.SSLContext) -> None:
+    async with Server(always(ok(b"from the proxy"))) as proxy, Server(always(ok(b"direct"))) as origin:
+        proxies = Proxies(http=f"user:secret@127.0.0.1:{proxy.port}", no_proxy=("direct.test",))
+        transport = make_transport(proxies, ssl_context=trusting)
+        try:
+            assert (await fetch(transport, call_to(80, host="vendor.test")))[2] == b"from the proxy"
+            assert (await fetch(transport, call_to(origin.port)))[2] == b"direct"
+        finally:
+            await transport.aclose()
+        _, head, body = proxy.seen[0]
+        assert head.startswith(b"POST http://vendor.test/v1/chat?x=%20y HTTP/1.1\r\n")
+        assert b"proxy-authorization: basic " in head.lower()
+        assert body == b'{"model":"m"}'
+
+
+@on_asyncio
+async def test_a_call_over_tls_goes_through_a_tunnel(trusting: ssl.SSLContext, identity: Identity) -> None:
+    async def tunnel(peer: Peer) -> bool:
+        assert peer.head.startswith(b"CONNECT vendor.test:443 HTTP/1.1")
+        await peer.send(b"HTTP/1.1 200 Connected\r\n\r\n")
+        await peer.writer.start_tls(identity.server_context())
+        while await peer.receive():
+            await peer.send(ok(peer.head.split()[1] + peer.body))
+        return False
+
+    async with Server(tunnel) as proxy:
+        transport = make_transport(Proxies(https=f"http://127.0.0.1:{proxy.port}"), ssl_context=trusting)
+        call = call_to(443, scheme="https", host="vendor.test", body=b"!")
+        try:
+            for _ in range(2):
+                assert (await fetch(transport, call))[2] == b"/v1/chat?x=%20y!"
+        finally:
+            await transport.aclose()
+        assert proxy.connections == 1
+
+
+@on_asyncio
+async def test_without_a_proxy_there_is_only_our_pool(trusting: ssl.SSLContext) -> None:
+    for proxies in (None, Proxies(), Proxies(no_proxy=("x",))):
+        assert isinstance(make_transport(proxies, ssl_context=trusting), Pool)

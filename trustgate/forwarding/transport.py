@@ -91,6 +91,7 @@ class Pool:
 
     def _lane(self, origin: Origin) -> "Lane":
         """Open the lane to an origin. It stays: origins come from the configuration, so there are few."""
+        self.check_open()
         self._lanes[origin] = lane = Lane(self, origin)
         if self._sweeper is None:
             self._sweeper = lane.loop.call_later(self.limits.idle_expiry / 2, self._sweep, lane.loop)
