@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from time import perf_counter
 from typing import Final, Protocol
 
@@ -381,9 +382,7 @@ def _body_for(record: Record, body: Body, target: Target) -> bytes:
 
 
 def _check_size(headers: Sequence[Header], limit: int) -> None:
-    size = 0
-    for name, value in headers:
-        size += len(name) + len(value)
+    size = sum(map(len, chain.from_iterable(headers)))
     if size > limit:
         raise Refused(
             "headers_too_large",
@@ -416,7 +415,10 @@ def _dressed(exchange: Exchange) -> list[Header]:
     record, reply, trace_id = exchange.record, exchange.reply, exchange.trace.trace_id.encode()
     record.status = reply.status
     headers = [*reply.headers, *exchange.extra]
-    if not any(name == b"x-request-id" for name, _ in headers):
+    for name, _ in reply.headers:
+        if name == b"x-request-id":
+            break
+    else:
         headers.append((b"x-request-id", trace_id))
     headers.append((b"x-ag-trace-id", trace_id))
     headers.append((b"x-ag-revision", exchange.ready.revision))

@@ -19,11 +19,10 @@ def named_gateway(snapshot: Snapshot, headers: Mapping[bytes, bytes], base_domai
 
 
 def _by_slug(snapshot: Snapshot, slug: str) -> Tenant:
-    if not SLUG.fullmatch(slug):
-        raise _unknown("header X-AG-Gateway-Slug does not hold a gateway slug")
     tenant = snapshot.by_slug(slug)
     if tenant is None:
-        raise _unknown(f'gateway "{slug}" is unknown')
+        known = f'gateway "{slug}" is unknown' if SLUG.fullmatch(slug) else "what it names is not a gateway slug"
+        raise _unknown(known)
     return tenant
 
 
@@ -33,10 +32,7 @@ def _by_host(snapshot: Snapshot, host: str, base_domain: str) -> Tenant | None:
         return snapshot.tenants[found]
     if not name.endswith("." + base_domain):
         return None
-    label = name.removesuffix("." + base_domain)
-    if not SLUG.fullmatch(label):
-        raise _unknown("the host must be one gateway slug before the base domain")
-    return _by_slug(snapshot, label)
+    return _by_slug(snapshot, name.removesuffix("." + base_domain))
 
 
 def _unknown(detail: str) -> Refused:

@@ -11,7 +11,8 @@ from trustgate.contract.upstream import Clocks, Header, Origin
 class Target(Struct, frozen=True, kw_only=True):
     """One registry compiled: everything that configuration decides is already bytes.
 
-    `targets` holds path and query by operation name; `headers` carry the credential; `allowed` None is any model.
+    `targets` holds path and query by operation name; `headers` carry the credential and `names` are their names;
+    `allowed` None is any model.
     """
 
     registry_id: str
@@ -20,6 +21,7 @@ class Target(Struct, frozen=True, kw_only=True):
     origin: Origin
     targets: Mapping[str, bytes]
     headers: tuple[Header, ...]
+    names: frozenset[bytes] = frozenset()
     clocks: Clocks = Clocks()
     allowed: frozenset[str] | None = None
     default: str = ""

@@ -6,7 +6,7 @@ pay for. One that waits is put under its clock; where a batch holds several that
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Generator, Mapping, MutableSequence, Sequence
+from collections.abc import Awaitable, Coroutine, Generator, Mapping, MutableSequence, Sequence
 from time import perf_counter
 from typing import Any, Final, assert_never, cast
 
@@ -127,16 +127,9 @@ class Runner:
         """Ask one policy, apply its mode and its `on_error`, and note what it said."""
         started = perf_counter()
         try:
-            if task is not None:
-                verdict = await task
-            else:
-                coroutine = link.call(**given)
-                try:
-                    waiting_for = coroutine.send(None)
-                except StopIteration as done:
-                    verdict = done.value
-                else:
-                    verdict = await _wait(link, coroutine, waiting_for)
+            verdict, rest = (None, task) if task is not None else _step(link, given)
+            if rest is not None:
+                verdict = await rest
             if verdict is not None and type(verdict) not in _KINDS:
                 raise CannotDecide(f"it returned {type(verdict).__name__}, which is no verdict")
             if link.policy.mode == "throttle" and type(verdict) is Deny:
@@ -189,13 +182,19 @@ def _advance(step: Any, value: Any) -> tuple[Any, bool]:
         return done.value, True
 
 
-async def _call(link: Link, given: Mapping[str, Any]) -> Any:
+def _step(link: Link, given: Mapping[str, Any]) -> tuple[Any, Awaitable[Any] | None]:
+    """Step a hook once: what it decided on the spot, or what has to be awaited for it."""
     coroutine = link.call(**given)
     try:
         waiting_for = coroutine.send(None)
     except StopIteration as done:
-        return done.value
-    return await _wait(link, coroutine, waiting_for)
+        return done.value, None
+    return None, _wait(link, coroutine, waiting_for)
+
+
+async def _call(link: Link, given: Mapping[str, Any]) -> Any:
+    verdict, rest = _step(link, given)
+    return verdict if rest is None else await rest
 
 
 async def _wait(link: Link, coroutine: Coroutine[Any, Any, Any], waiting_for: Any) -> Any:

@@ -64,7 +64,7 @@ class Forwarder:
             method=ask.method,
             origin=target.origin,
             target=target.targets[ask.operation],
-            headers=self._outgoing.headers(ask.headers, target.headers, agent=ask.agent, traceparent=ask.traceparent),
+            headers=self._outgoing.headers(ask.headers, target, agent=ask.agent, traceparent=ask.traceparent),
             body=ask.body(target),
             clocks=target.clocks,
         )

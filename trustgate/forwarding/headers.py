@@ -6,6 +6,7 @@ Never forwarded: hop-by-hop headers, credentials, cookies, whatever names the ca
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from trustgate.contract.target import Target
 from trustgate.contract.upstream import Header
 
 FORWARDED: Final = frozenset(
@@ -53,6 +54,10 @@ RETURNED: Final = frozenset(
 RETURNED_PREFIXES: Final = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
+IDENTITY: Final = (b"accept-encoding", b"identity")
+"""Answers are passed on as they are, and looked into: they have to be readable."""
+
+
 class Outgoing:
     """Builds the headers of calls: what is the same for all of them is encoded once."""
 
@@ -62,16 +67,14 @@ class Outgoing:
         self._agent = b"trustgate/" + version.encode()
 
     def headers(
-        self, caller: Iterable[Header], target: Iterable[Header], *, agent: bytes | None, traceparent: bytes
+        self, caller: Iterable[Header], target: Target, *, agent: bytes | None, traceparent: bytes
     ) -> list[Header]:
-        """Return the headers of one call. What the registry sets wins over what the caller sent."""
-        fixed = list(target)
-        names = {name for name, _ in fixed}
-        headers = [header for header in caller if header[0] in FORWARDED and header[0] not in names]
-        headers += fixed
-        if b"user-agent" not in names:
+        """Return the headers of one call. What the registry sets wins over what the caller sent, and over our own."""
+        headers = [header for header in caller if header[0] in FORWARDED and header[0] not in target.names]
+        headers += target.headers
+        if b"user-agent" not in target.names:
             headers.append((b"user-agent", self._agent + b" " + agent if agent else self._agent))
-        headers.append((b"accept-encoding", b"identity"))
+        headers.append(IDENTITY)
         headers.append((b"traceparent", traceparent))
         return headers
 

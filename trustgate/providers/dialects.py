@@ -91,10 +91,12 @@ def peek_answer(raw: bytes) -> Answered | None:
         peek = _answer.decode(raw)
     except (msgspec.DecodeError, RecursionError):
         return None
-    choices = peek.choices or ()
+    finish_reason = ""
+    for choice in peek.choices or ():
+        finish_reason = finish_reason or choice.finish_reason or ""
     return Answered(
         model=peek.model or "",
-        finish_reason=next((choice.finish_reason for choice in choices if choice.finish_reason), ""),
+        finish_reason=finish_reason,
         usage=_normal(peek.usage),
         error=peek.error,
         is_answer=peek.choices is not None,

@@ -28,13 +28,15 @@ def compile_target(registry: Registry, rules: ModelPolicy | None, weight: int, c
     except ValueError as error:
         raise CannotTarget(str(error)) from error
     url = urlsplit(_base_url(provider, options))
+    headers = _headers(registry, options)
     return Target(
         registry_id=registry.id,
         provider=provider.name,
         dialect=provider.dialect,
         origin=Origin(scheme=url.scheme, host=url.hostname or "", port=url.port or _PORTS[url.scheme]),
         targets=_paths(provider, registry, url.path.rstrip("/"), url.query),
-        headers=_headers(registry, options),
+        headers=headers,
+        names=frozenset(name for name, _ in headers),
         clocks=_clocks(options.timeouts, clocks),
         allowed=None if rules is None or rules.allowed is None else frozenset(rules.allowed),
         default=rules.default if rules else "",

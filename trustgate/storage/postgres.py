@@ -128,15 +128,13 @@ class _Session:
 
     def __init__(self, connection: Connection, start: Start, settings: PostgresSettings) -> None:
         self.connection = connection
-        self.working: asyncio.Task[Any] | None = None
         self._start = start
         self._settings = settings
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for one piece of work, such as a statement."""
-        self.working = self._start(work)
         with _translated(self._settings):
-            result: T = await asyncio.shield(self.working)
+            result: T = await asyncio.shield(self._start(work))
         return result
 
 
@@ -165,9 +163,7 @@ async def _fetch(connection: Connection, sql: str, params: Params) -> list[Row]:
 
 
 async def _return(pool: Pool, session: _Session) -> None:
-    """Return a connection to its pool once its work is done. A commit that is under way is not disturbed."""
-    if session.working is not None:
-        await asyncio.wait([session.working])
+    """Return a connection to its pool; psycopg lets the work that is under way, such as a commit, end first."""
     try:
         await session.connection.rollback()
     except psycopg.Error:

@@ -21,6 +21,7 @@ S = TypeVar("S", bound=Struct)
 DEEPEST: Final = 32
 _EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
 _CODES: Final = {"page": "pagination", "size": "pagination", "sort": "sort", "order": "sort"}
+_ANY_CASE: Final = ("order",)
 _FLAGS: Final = dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True) | dict.fromkeys(
     ("0", "f", "F", "FALSE", "false", "False"), False
 )
@@ -53,7 +54,7 @@ def read_query(given: Sequence[tuple[str, str]], form: type[S]) -> S:
 def _object(raw: bytes) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(raw)
-        _check(value, DEEPEST)
+        _check(value, "", DEEPEST)
     except RecursionError:
         raise _too_deep() from None
     except msgspec.MsgspecError as error:
@@ -63,27 +64,27 @@ def _object(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def _check(value: Any, depth: int) -> None:
+def _check(value: Any, path: str, depth: int) -> None:
     if depth == 0:
         raise _too_deep()
     match value:
         case str():
-            _check_text(value)
+            _check_text(value, path)
         case int():
             if not -(2**63) <= value < 2**63:
-                raise invalid("a number in the body does not fit into 64 bits")
+                raise invalid(f"{path}: the number does not fit into 64 bits")
         case list():
-            for item in value:
-                _check(item, depth - 1)
+            for i, item in enumerate(value):
+                _check(item, f"{path}[{i}]", depth - 1)
         case dict():
             for key, item in value.items():
-                _check_text(key)
-                _check(item, depth - 1)
+                _check_text(key, path)
+                _check(item, f"{path}.{key}" if path else key, depth - 1)
 
 
-def _check_text(text: str) -> None:
+def _check_text(text: str, path: str) -> None:
     if "\0" in text:
-        raise invalid("a text in the body holds a NUL character, which cannot be stored: remove it")
+        raise invalid(f"{path or 'the body'} holds a NUL character, which cannot be stored: remove it")
 
 
 def _too_deep() -> Refused:
@@ -98,8 +99,9 @@ def _check_later(fields: Mapping[str, Any], form: type[Struct]) -> None:
 
 
 def _parameter(name: str, kind: Any, texts: Sequence[str]) -> Any:
+    said = [text.lower() for text in texts] if name in _ANY_CASE else texts
     try:
-        return msgspec.convert(_plain(kind, texts), kind)
+        return msgspec.convert(_plain(kind, said), kind)
     except (msgspec.ValidationError, KeyError, ValueError) as error:
         code = f"invalid_{_CODES.get(name, 'filter')}"
         detail = f": {explain(error)}" if isinstance(error, msgspec.ValidationError) else ""

@@ -17,8 +17,8 @@ from trustgate.planes import probes
 from trustgate.relay.reply import Whole
 from trustgate.relay.streamed import Passing
 
-PATIENCE: Final = 0.25
-"""Seconds after which a caller who waits for a whole answer is watched. Quick answers are not worth a task."""
+ROUND: Final = 0.2
+"""Seconds. A caller who waits for one to two rounds is watched for leaving; quick answers are not worth a task."""
 log = logging.getLogger("trustgate.proxy")
 
 
@@ -60,13 +60,12 @@ class HttpArrival:
 class Watch:
     """Notices that the caller has left, and cancels the task that serves it."""
 
-    __slots__ = ("_receive", "_task", "_timer", "_watching", "gone")
+    __slots__ = ("_receive", "_watching", "gone", "task")
 
     def __init__(self, receive: Receive, task: "asyncio.Task[object]") -> None:
         self._receive = receive
-        self._task = task
         self._watching: asyncio.Task[Message] | None = None
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE, self.start)
+        self.task = task
         self.gone = False
 
     def start(self) -> None:
@@ -77,7 +76,6 @@ class Watch:
 
     def stop(self) -> None:
         """Stop watching."""
-        self._timer.cancel()
         if self._watching is not None:
             self._watching.remove_done_callback(self._told)
             self._watching.cancel()
@@ -91,7 +89,45 @@ class Watch:
     def _told(self, watching: "asyncio.Task[Message]") -> None:
         if not watching.cancelled() and watching.exception() is None:
             self.gone = True
-            self._task.cancel()
+            self.task.cancel()
+
+
+class Patrol:
+    """Who is being served, in the order of arrival. Those who wait longer than a round are watched.
+
+    One timer goes the rounds while anybody is served: a quick request pays for an entry and for nothing else.
+    """
+
+    __slots__ = ("_fresh", "_known", "_timer")
+
+    def __init__(self) -> None:
+        self._fresh: set[Watch] = set()
+        self._known: set[Watch] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, watch: Watch) -> None:
+        """Keep an eye on one more."""
+        self._fresh.add(watch)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(ROUND, self._go)
+
+    def remove(self, watch: Watch) -> None:
+        """It has been served."""
+        self._fresh.discard(watch)
+        self._known.discard(watch)
+        watch.stop()
+
+    def tasks(self) -> "list[asyncio.Task[object]]":
+        """Return the tasks under way."""
+        return [watch.task for watch in (*self._fresh, *self._known)]
+
+    def _go(self) -> None:
+        for watch in self._known:
+            watch.start()
+        self._known |= self._fresh
+        self._fresh.clear()
+        again = bool(self._known)
+        self._timer = asyncio.get_running_loop().call_later(ROUND, self._go) if again else None
 
 
 class ProxyApp:
@@ -100,7 +136,7 @@ class ProxyApp:
     def __init__(self, lifecycle: Lifecycle, probe_app: ASGIApp) -> None:
         self._lifecycle = lifecycle
         self._probes = probe_app
-        self._serving: set[asyncio.Task[object]] = set()
+        self._patrol = Patrol()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -110,7 +146,7 @@ class ProxyApp:
         task = asyncio.current_task()
         assert task is not None
         watch = Watch(receive, task)
-        self._serving.add(task)
+        self._patrol.add(watch)
         try:
             await self._serve(scope, receive, send, watch)
         except CallerLeft:
@@ -120,12 +156,11 @@ class ProxyApp:
                 raise
             task.uncancel()
         finally:
-            watch.stop()
-            self._serving.discard(task)
+            self._patrol.remove(watch)
 
     async def cut(self) -> int:
         """End every request that is still under way; each leaves its event. Returns how many there were."""
-        left = list(self._serving)
+        left = self._patrol.tasks()
         for task in left:
             task.cancel()
         if left:

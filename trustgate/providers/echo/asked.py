@@ -7,20 +7,21 @@ import msgspec
 from msgspec import Struct
 
 from trustgate.providers.echo.faults import Fault, empty, missing, optional, wrong_type, wrong_value
-from trustgate.providers.echo.tools import Tool, choose_calls
+from trustgate.providers.echo.instances import BadSchema, make_instance
+from trustgate.providers.echo.tools import ToolCall, choose_calls
 
 ROLES = ("system", "assistant", "user", "function", "tool", "developer")
 FORMS = ("json_object", "json_schema", "text")
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    """What is to be answered. `calls` are the tools to call; `form` is a schema to answer in, True any JSON object."""
+    """What is to be answered. `calls` are the tools to call; `said` is the JSON to say where a form was asked for."""
 
     model: str
     text: str
     results: tuple[str, ...]
-    calls: tuple[Tool, ...]
-    form: Any
+    calls: tuple[ToolCall, ...]
+    said: str | None
     count: int
     most: int | None
     stop: tuple[str, ...]
@@ -43,7 +44,7 @@ def read_request(raw: bytes) -> Asked:
         text=text,
         results=results,
         calls=() if results else choose_calls(body, text),
-        form=_form(body),
+        said=_said(body, text),
         count=_whole(body, "n", 128) or 1,
         most=_most(body),
         stop=_stop(body),
@@ -110,10 +111,11 @@ def _check_message(param: str, message: Any) -> None:
 
 
 def _check_tool_messages(messages: Sequence[Mapping[str, Any]]) -> None:
-    called: set[Any] = set()
+    called: list[Any] = []
     for at, message in enumerate(messages):
         if message["role"] == "assistant":
-            called = {call.get("id") for call in message.get("tool_calls") or () if isinstance(call, dict)}
+            calls = message.get("tool_calls")
+            called = [call.get("id") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
         elif message["role"] == "tool" and message.get("tool_call_id") not in called:
             said = "messages with role 'tool' must be a response to a preceeding message with 'tool_calls'."
             raise Fault(f"Invalid parameter: {said}", param=f"messages[{at}].role")
@@ -177,15 +179,19 @@ def _metadata(body: Mapping[str, Any]) -> Mapping[str, str]:
     return metadata
 
 
-def _form(body: Mapping[str, Any]) -> Any:
+def _said(body: Mapping[str, Any], text: str) -> str | None:
     form = optional(body, "response_format", dict, "an object")
     if form is None or form.get("type") == "text":
         return None
     if form.get("type") not in FORMS:
         raise wrong_value("response_format.type", form.get("type"), FORMS)
     if form["type"] == "json_object":
-        return True
+        return msgspec.json.encode({"echo": text}).decode()
     named = form.get("json_schema")
     if not isinstance(named, dict):
         raise missing("response_format.json_schema")
-    return named.get("schema") or {"type": "object"}
+    try:
+        return msgspec.json.encode(make_instance(named.get("schema") or {"type": "object"})).decode()
+    except BadSchema as error:
+        said = f"Invalid schema for response_format '{named.get('name')}': {error}."
+        raise Fault(said, param="response_format", code="invalid_json_schema") from error

@@ -8,8 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from trustgate.providers.echo.asked import Asked
-from trustgate.providers.echo.instances import make_instance
-from trustgate.providers.echo.tools import Tool
+from trustgate.providers.echo.tools import ToolCall
 
 DONE = b"data: [DONE]\n\n"
 FINGERPRINT = "fp_echo"
@@ -22,19 +21,19 @@ class Spoken(Struct, frozen=True, kw_only=True):
     """One choice: the text in pieces, each a token, or the tools to call; and why it ended there."""
 
     pieces: tuple[str, ...] = ()
-    calls: tuple[tuple[str, str], ...] = ()
+    calls: tuple[ToolCall, ...] = ()
     finish: str
 
     @property
     def tokens(self) -> int:
         """Roughly how many tokens this is."""
-        return len(self.pieces) + sum(4 + len(arguments) // 4 for _, arguments in self.calls)
+        return len(self.pieces) + sum(4 + len(call.arguments) // 4 for call in self.calls)
 
 
 def speak(asked: Asked) -> Spoken:
     """Return the answer to a request; every one of its choices says the same."""
     if asked.calls:
-        return Spoken(calls=tuple(_call(tool) for tool in asked.calls), finish="tool_calls")
+        return Spoken(calls=asked.calls, finish="tool_calls")
     pieces = split_pieces(_cut(_text(asked), asked.stop))
     if asked.most is not None and len(pieces) > asked.most:
         return Spoken(pieces=pieces[: asked.most], finish="length")
@@ -80,18 +79,14 @@ def write_events(asked: Asked, *, answer_id: str, created: int) -> Iterator[byte
 def _text(asked: Asked) -> str:
     if asked.results:
         return f"The {'tool' if len(asked.results) == 1 else 'tools'} said: {' / '.join(asked.results)}"
-    if asked.form is not None:
-        return msgspec.json.encode({"echo": asked.text} if asked.form is True else make_instance(asked.form)).decode()
+    if asked.said is not None:
+        return asked.said
     return f"You said: {asked.text}" if asked.text else "You said nothing."
 
 
 def _cut(text: str, stop: tuple[str, ...]) -> str:
     ends = [at for word in stop if (at := text.find(word)) >= 0]
     return text[: min(ends)] if ends else text
-
-
-def _call(tool: Tool) -> tuple[str, str]:
-    return tool.name, msgspec.json.encode(make_instance(tool.parameters)).decode()
 
 
 def _call_id(answer_id: str, choice: int, at: int) -> str:
@@ -114,8 +109,8 @@ def _message(spoken: Spoken, answer_id: str, choice: int) -> Json:
     if not spoken.calls:
         return message
     calls = [
-        {"id": _call_id(answer_id, choice, at), "type": "function", "function": {"name": name, "arguments": arguments}}
-        for at, (name, arguments) in enumerate(spoken.calls)
+        {"id": _call_id(answer_id, choice, at), "type": "function", "function": call}
+        for at, call in enumerate(spoken.calls)
     ]
     return {**message, "content": None, "tool_calls": calls}
 
@@ -124,12 +119,12 @@ def _deltas(spoken: Spoken, answer_id: str, choice: int) -> Iterator[Json]:
     yield {"role": "assistant", "content": None if spoken.calls else "", "refusal": None}
     for piece in spoken.pieces:
         yield {"content": piece}
-    for at, (name, arguments) in enumerate(spoken.calls):
-        function = {"name": name, "arguments": ""}
+    for at, call in enumerate(spoken.calls):
+        function = {"name": call.name, "arguments": ""}
         call_id = _call_id(answer_id, choice, at)
         yield {"tool_calls": [{"index": at, "id": call_id, "type": "function", "function": function}]}
-        for start in range(0, len(arguments), 8):
-            yield {"tool_calls": [{"index": at, "function": {"arguments": arguments[start : start + 8]}}]}
+        for start in range(0, len(call.arguments), 8):
+            yield {"tool_calls": [{"index": at, "function": {"arguments": call.arguments[start : start + 8]}}]}
 
 
 def _part(index: int, delta: Mapping[str, Any], finish: str | None) -> Json:
