@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trustgate.config.records import ApiKeyAuth, ProviderAuth
+from trustgate.config.records import ApiKeyAuth, Policy, ProviderAuth
 from trustgate.config.source import Change, Changes
 from trustgate.storage import changelog, configuration
 from trustgate.storage.configuration import StoredConfig
@@ -105,6 +105,15 @@ async def test_a_gateway_that_is_gone_is_told_alone(store: Store, config: Stored
     assert (await config.changes(1)).items == [Change(entity="gateway", id="g1", gateway_id="g1", record=None)]
 
 
+async def test_gateways_come_first_also_when_they_are_gone(store: Store, config: StoredConfig) -> None:
+    await fill(store)
+    async with store.unit() as unit:
+        await unit.gateways.delete("g1")
+        await unit.gateways.insert(gateway("g2"))
+        await unit.auths.insert(auth("a2", "g2"))
+    assert [item.entity for item in (await config.changes(1)).items] == ["gateway", "gateway", "auth"]
+
+
 async def test_from_before_the_log_everything_is_told(store: Store, config: StoredConfig, database: Database) -> None:
     for i in range(6):
         async with store.unit() as unit:
@@ -154,7 +163,7 @@ async def test_a_wrong_secret_costs_the_sealed_records_only(
     await fill(store)
     other = Sealer("another secret of at least thirty-two bytes")
     changes = await StoredConfig(database, other).changes(0)
-    assert seen(changes).keys() == {"gateway g1", "consumer c1", "auth a1"}
+    assert seen(changes).keys() == {"gateway g1", "consumer c1", "auth a1", "policy p1"}
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
     assert "registry r1" in caplog.text
     assert "SERVER_SECRET_KEY" in caplog.text
@@ -187,8 +196,11 @@ async def test_an_unreadable_record_costs_itself_only(
         await unit.auths.replace(auth(name="new"))
     async with database.transaction() as transaction:
         await transaction.execute("UPDATE policies SET document = :document", document=document)
-    assert "policy p1" not in seen(await config.changes(0))
-    assert seen(await config.changes(1)) == {"auth a1": auth(name="new")}
+    outline = seen(await config.changes(0))["policy p1"]
+    assert isinstance(outline, Policy)
+    assert (outline.readable, outline.settings, outline.name) == (False, {}, policy().name)
+    assert outline.consumer_ids == policy().consumer_ids
+    assert seen(await config.changes(1)) == {"auth a1": auth(name="new"), "policy p1": outline}
     assert "skipped policy p1" in caplog.text
     assert document not in caplog.text
     async with store.unit() as unit:

@@ -6,7 +6,9 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from trustgate.storage.factory import open_database
 from trustgate.storage.migrate import migrate
 from trustgate.storage.seal import Sealer
 from trustgate.storage.settings import SqliteSettings
+from trustgate.storage.sqlite import _use_wal
 from trustgate.storage.store import Query, Store
 
 pytestmark = pytest.mark.anyio
@@ -106,6 +109,30 @@ async def test_several_processes_create_and_write_one_file(tmp_path: Path) -> No
     await database.open()
     assert await database.fetch("SELECT revision FROM config_revision") == [{"revision": 60}]
     await database.aclose()
+
+
+class Reluctant(sqlite3.Connection):
+    """A connection that is locked out a few times, as happens when several processes create one file at once."""
+
+    refusals = 3
+
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        if self.refusals:
+            self.refusals -= 1
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise error
+        return super().execute(*args)
+
+
+def test_a_lost_race_for_creating_the_file_is_run_again(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "trustgate.db", factory=Reluctant)
+    _use_wal(connection, time.monotonic() + 60)
+    assert connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+    connection.refusals = 3
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        _use_wal(connection, time.monotonic() - 1)
+    connection.close()
 
 
 async def test_files_hold_no_secret_and_are_their_owners_only(tmp_path: Path) -> None:

@@ -130,7 +130,10 @@ class Auth(Record, frozen=True, kw_only=True):
 
 
 class Policy(Record, frozen=True, kw_only=True):
-    """One configured plugin. `on_error` empty means the plugin's own default; `timeout_ms` 0 means the plane's."""
+    """One configured plugin. `on_error` empty means the plugin's own default; `timeout_ms` 0 means the plane's.
+
+    `readable` false is an outline: the settings are there but cannot be read, so it refuses what it should judge.
+    """
 
     sealed: ClassVar[tuple[str, ...]] = ("settings",)
 
@@ -148,6 +151,7 @@ class Policy(Record, frozen=True, kw_only=True):
     on_error: OnError = ""
     timeout_ms: int = 0
     consumer_ids: tuple[str, ...] = ()
+    readable: bool = True
 
 
 AnyRecord = Gateway | Registry | Consumer | Auth | Policy

@@ -98,7 +98,7 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     failure: str = ""
 
 
-class PolicyFinding(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PolicyFinding(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What one policy said at one stage.
 
     `decision` is `allowed`, `block`, `observe`, `throttle`, `rewritten`, `answered`, …; a policy that could not
@@ -120,7 +120,7 @@ class PolicyFinding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     details: Mapping[str, Any] | None = None
 
 
-class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One request. `trace_id` is W3C's (32 hex digits), `span_id` ours, `parent_span_id` the caller's."""
 
     schema_version: int

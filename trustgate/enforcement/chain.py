@@ -87,6 +87,8 @@ def _batches(links: Sequence[tuple[Policy, Link]]) -> tuple[Batch, ...]:
 
 
 def _links(policy: Policy, plugin: Plugin | None, services: Services, timeout: float) -> list[Link]:
+    if not policy.readable:
+        return [_broken(policy, f"the settings of policy {policy.name} cannot be read")]
     if plugin is None:
         return [_broken(policy, f"no plugin provides the policy {policy.slug}")]
     try:

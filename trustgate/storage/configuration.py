@@ -3,6 +3,8 @@
 Rule 1: an answer is one state of the database; reading it waits for no writer, and decoding stays off the event loop.
 Rule 2: a record that cannot be read costs that record, never the plane: it is skipped, and the log names it. A plane
 that knew an older state of it keeps that one.
+Rule 3: a policy is never lost that way, since requests would pass it unseen: one that cannot be read is handed on as
+its outline, which refuses.
 """
 
 import asyncio
@@ -17,7 +19,7 @@ from trustgate.storage.database import Database, Row, Transaction, Unreadable
 from trustgate.storage.repository import batches, fetch_links
 from trustgate.storage.seal import Sealer
 from trustgate.storage.table import NOTHING, LinkRows, Table, collect, gateway_of
-from trustgate.storage.tables import TABLES
+from trustgate.storage.tables import POLICIES, TABLES
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +64,9 @@ class StoredConfig:
                     record: AnyRecord = table.decode(row, links.get(row["id"], NOTHING), self._sealer)
                 except Unreadable as fault:
                     _log.error("skipped %s %s: %s", table.entity, row["id"], fault)
-                    continue
+                    if table is not POLICIES:
+                        continue
+                    record = POLICIES.outline(row, links.get(row["id"], NOTHING), readable=False)
                 yield Change(entity=table.entity, id=record.id, gateway_id=gateway_of(record), record=record)
 
 

@@ -160,16 +160,23 @@ class Table(Generic[R]):
             for field in self.record.sealed:
                 if is_sealed(fields.get(field)):
                     fields[field] = msgspec.json.decode(sealer.open(fields[field], self.name, row["id"], field))
-            fields.update(row)
-            fields.update(links)
-            for name in self._flags:
-                fields[name] = fields[name] == 1
-            for name in self._times:
-                fields[name] = _trim(fields[name])
-            return msgspec.convert(fields, self.record)
+            return self._convert(fields, row, links)
         except (msgspec.MsgspecError, AttributeError, TypeError, ValueError) as fault:
             # The fault's own words may quote the contents, and those may be secret.
             raise Unreadable(f"{self.entity} {row['id']} does not decode ({type(fault).__name__})") from None
+
+    def outline(self, row: Row, links: Mapping[str, Any], **known: Any) -> R:
+        """Return the record that the columns alone make, with what is `known` besides: its document cannot be read."""
+        return self._convert(dict(known), row, links)
+
+    def _convert(self, fields: dict[str, Any], row: Row, links: Mapping[str, Any]) -> R:
+        fields.update(row)
+        fields.update(links)
+        for name in self._flags:
+            fields[name] = fields[name] == 1
+        for name in self._times:
+            fields[name] = _trim(fields[name])
+        return msgspec.convert(fields, self.record)
 
 
 def gateway_of(record: Record) -> str:

@@ -6,12 +6,11 @@ Events are counted in the fan-out's batch, off the response path; a scrape first
 from collections.abc import Callable, Sequence
 
 from trustgate.contract.event import Event, PolicyFinding
-from trustgate.telemetry.metrics import Buckets, Count, Counter, Gauge, Histogram, Registry
+from trustgate.telemetry.metrics import MAX_SERIES, Buckets, Count, Counter, Gauge, Histogram, Registry
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 OVERHEAD_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 FAILED = {"failed_open": "allow", "failed_closed": "deny"}
-MAX_MEMO = 1000
 
 RequestKey = tuple[str, str, int, bool]
 RequestCells = tuple[Count, Buckets, Buckets]
@@ -127,7 +126,7 @@ class Meters:
             self._duration.cell(kind),
             self._overhead.cell(kind),
         )
-        if len(self._memo) < MAX_MEMO:
+        if len(self._memo) < MAX_SERIES:
             self._memo[key] = cells
         return cells
 

@@ -30,7 +30,7 @@ TIMEOUTS = frozenset((408, 504))
 AFTER_THE_ANSWER = "post_response"
 
 
-class Record(Struct, kw_only=True):
+class Record(Struct, kw_only=True, gc=False):
     """One request under way. Times are `perf_counter` seconds; a mark of 0 is a step that was not reached.
 
     A step that ends sets its mark: `admitted_at`, `enforced_at`, `forwarded_at`; relay ends with the record. What no

@@ -57,6 +57,8 @@ def _object(raw: bytes) -> dict[str, Any]:
         _check(value, "", DEEPEST)
     except RecursionError:
         raise _too_deep() from None
+    except UnicodeDecodeError:
+        raise invalid("the body is not JSON: it holds bytes that are no UTF-8") from None
     except msgspec.MsgspecError as error:
         raise invalid(f"the body is not JSON: {explain(error)}") from None
     if not isinstance(value, dict):

@@ -155,13 +155,14 @@ def _settings(plugin: Plugin, form: UpdatePolicy, stored: Mapping[str, Any]) -> 
 
 
 def _stages(plugin: Plugin, stages: tuple[str, ...]) -> tuple[str, ...]:
-    """An empty choice is every stage of the plugin."""
+    """An empty choice is every stage of the plugin, and every stage is stored as the empty choice."""
     for stage in stages:
         if stage == "post_request":
             raise invalid("stages: post_request does not exist here, nothing ever ran in it: use pre_request")
         if stage not in plugin.stages:
             raise invalid(f'stages: {plugin.slug} has no stage "{stage[:100]}": use some of {", ".join(plugin.stages)}')
-    return tuple(stage for stage in plugin.stages if stage in stages)
+    chosen = tuple(stage for stage in plugin.stages if stage in stages)
+    return () if chosen == plugin.stages else chosen
 
 
 def _mode(plugin: Plugin, mode: str) -> Mode:
