@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -18,9 +18,9 @@ from trustgate.admission.operation import CHAT, Asked, ask
 from trustgate.admission.plan import charge
 from trustgate.admission.session import session_id
 from trustgate.config.snapshot import Snapshot
-from trustgate.contract.context import AnswerView, Body, Chunk, Dialect, RequestContext
+from trustgate.contract.context import AnswerView, Body, Chunk, RequestContext
 from trustgate.contract.errors import Refused
-from trustgate.contract.event import Attempt, PolicyFinding
+from trustgate.contract.event import PolicyFinding
 from trustgate.contract.ports import StateUnavailable
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import Header, Transport, Upstream, UpstreamFailure
@@ -39,51 +39,14 @@ from trustgate.relay.reply import Whole
 from trustgate.relay.streamed import Guarded, Passing, Replay, hold
 from trustgate.settings import Limits
 from trustgate.telemetry.record import Record
-from trustgate.telemetry.trace import Trace, start_trace
+from trustgate.underway import Arrival, CallerLeft, Exchange, account, begin, dressed, keep_strongest
 
 STEPS: Final = ("admission", "enforcement", "forwarding", "providers", "relay", "telemetry")
 EVENT_STREAM: Final = b"text/event-stream"
 JSON: Final = (b"content-type", b"application/json")
 log = logging.getLogger("trustgate.lifecycle")
 
-
-class Arrival(Protocol):
-    """A request at the door, its body not yet read. Header names are lower case."""
-
-    method: str
-    path: str
-    headers: Sequence[Header]
-    client_ip: str
-
-    async def read(self, limit: int) -> bytes:
-        """Read the body. Raises Refused (413) when it is larger than `limit` bytes, CallerLeft."""
-
-
-class CallerLeft(Exception):
-    """The caller left before its request was complete: there is nobody to answer."""
-
-
-class Exchange:
-    """One request under way: what has been learnt of it. The plane sends its `reply` under its `headers`."""
-
-    __slots__ = (
-        "attempts", "caller", "ctx", "dialect", "extra", "findings", "forwarded_from", "headers", "ready", "record",
-        "reply", "trace",
-    )  # fmt: skip
-
-    def __init__(self, ready: Ready, record: Record, trace: Trace) -> None:
-        self.ready = ready
-        self.record = record
-        self.trace = trace
-        self.dialect: Dialect = "openai"
-        self.caller: CallerReady | None = None
-        self.ctx: RequestContext | None = None
-        self.findings: list[PolicyFinding] = []
-        self.attempts: list[Attempt] = []
-        self.extra: list[Header] = []
-        self.forwarded_from = 0.0
-        self.reply: Whole | Passing
-        self.headers: list[Header] = []
+__all__ = ["STEPS", "Arrival", "CallerLeft", "Exchange", "Lifecycle"]
 
 
 class Lifecycle:
@@ -118,8 +81,7 @@ class Lifecycle:
         self.in_flight += 1
         self._idle.clear()
         headers = dict(arrival.headers)
-        trace = start_trace(headers.get(b"traceparent", b""))
-        exchange = Exchange(self._ready, _record(arrival, trace, self._ready), trace)
+        exchange = begin(arrival, headers.get(b"traceparent", b""), self._ready)
         try:
             exchange.reply = await self._steps(exchange, arrival, headers)
         except Refused as refused:
@@ -129,10 +91,10 @@ class Lifecycle:
             self.finish(exchange, disconnected=True)
             raise
         except Exception:  # a fault of ours: the caller gets a clean 500 and the event still leaves
-            log.exception("request %s failed", trace.trace_id)
+            log.exception("request %s failed", exchange.trace.trace_id)
             exchange.record.reason = "internal_error"
             exchange.reply = refuse(_INTERNAL, exchange.dialect)
-        exchange.headers = _dressed(exchange)
+        exchange.headers = dressed(exchange)
         return exchange
 
     def finish(self, exchange: Exchange, *, disconnected: bool = False) -> None:
@@ -145,7 +107,7 @@ class Lifecycle:
             self._idle.set()
         record.end()
         record.client_disconnected = disconnected
-        _account(exchange, disconnected=disconnected)
+        account(exchange, disconnected=disconnected)
         if exchange.caller is not None and exchange.ctx is not None and exchange.caller.chains.post_response:
             task = asyncio.create_task(self._afterwards_of(exchange, exchange.caller, exchange.ctx))
             self._afterwards.add(task)
@@ -324,7 +286,7 @@ class Lifecycle:
         async def judge(chunk: Chunk) -> Rewrite | Deny | None:
             said: list[PolicyFinding] = []
             verdict = await self._runner.on_chunk(chains, ctx, chunk, said)
-            _keep_strongest(last_words, said, exchange.findings)
+            keep_strongest(last_words, said, exchange.findings)
             return verdict
 
         return Guarded(
@@ -358,19 +320,6 @@ class Lifecycle:
 _INTERNAL: Final = Refused(
     "internal_error", "The gateway failed at this request. Its trace id says which one.", status=500
 )
-
-
-def _record(arrival: Arrival, trace: Trace, ready: Ready) -> Record:
-    return Record(
-        started=perf_counter(),
-        trace_id=trace.trace_id,
-        span_id=trace.span_id,
-        parent_span_id=trace.parent_span_id,
-        revision=ready.snapshot.revision,
-        method=arrival.method,
-        path=arrival.path,
-        ip=arrival.client_ip,
-    )
 
 
 def _body_for(record: Record, body: Body, target: Target) -> bytes:
@@ -408,69 +357,3 @@ def _stopped(stop: Answer | Deny) -> Whole:
     if isinstance(stop, Answer):
         return answered(stop)
     raise denied(stop)
-
-
-def _dressed(exchange: Exchange) -> list[Header]:
-    """The reply's headers and those that every answer of this plane has."""
-    record, reply, trace_id = exchange.record, exchange.reply, exchange.trace.trace_id.encode()
-    record.status = reply.status
-    headers = [*reply.headers, *exchange.extra]
-    for name, _ in reply.headers:
-        if name == b"x-request-id":
-            break
-    else:
-        headers.append((b"x-request-id", trace_id))
-    headers.append((b"x-ag-trace-id", trace_id))
-    headers.append((b"x-ag-revision", exchange.ready.revision))
-    if record.session_id:
-        headers.append((b"x-session-id", record.session_id.encode("latin-1", "replace")))
-    headers.append((b"server-timing", record.server_timing()))
-    headers.append((b"x-content-type-options", b"nosniff"))
-    return headers
-
-
-def _account(exchange: Exchange, *, disconnected: bool) -> None:
-    """What is known only at the end."""
-    record = exchange.record
-    record.attempts = tuple(exchange.attempts)
-    record.findings = tuple(exchange.findings)
-    reply = getattr(exchange, "reply", None)
-    if isinstance(reply, Passing):
-        _account_stream(record, reply, exchange.forwarded_from)
-    elif reply is not None:
-        record.response_bytes = len(reply.body)
-    record.complete = not disconnected and (not isinstance(reply, Passing) or reply.complete)
-
-
-def _account_stream(record: Record, live: Passing, since: float) -> None:
-    tap = live.tap
-    if not live.complete and live.refused is None:
-        tap.read_end()
-    record.provider_seconds = record.ended_at - since
-    record.response_bytes = tap.bytes
-    record.usage, record.finish_reason = tap.usage, tap.finish_reason
-    record.model = tap.model or record.model
-    if live.refused is not None:
-        record.reason = live.refused.code
-
-
-_STRENGTH: Final = {"allowed": 0, "rewritten": 1, "observe": 2, "failed_open": 3, "failed_closed": 4, "block": 5}
-
-
-def _keep_strongest(
-    last_words: dict[str, PolicyFinding], said: Sequence[PolicyFinding], findings: list[PolicyFinding]
-) -> None:
-    """Of all that a policy said of a stream's pieces keep the strongest: a stream leaves one finding a policy."""
-    for finding in said:
-        known = last_words.get(finding.policy_id)
-        if known is None:
-            findings.append(finding)
-        elif _strength(finding) > _strength(known):
-            findings[findings.index(known)] = finding
-        else:
-            continue
-        last_words[finding.policy_id] = finding
-
-
-def _strength(finding: PolicyFinding) -> int:
-    return _STRENGTH.get(finding.decision, 0)

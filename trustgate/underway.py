@@ -1,0 +1,135 @@
+"""One request under way: what is learnt of it, what its answer is dressed in, what is said of it at its end."""
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Final, Protocol
+
+from trustgate.contract.context import Dialect, RequestContext
+from trustgate.contract.event import Attempt, PolicyFinding
+from trustgate.contract.upstream import Header
+from trustgate.ready import CallerReady, Ready
+from trustgate.relay.reply import Whole
+from trustgate.relay.streamed import Passing
+from trustgate.telemetry.record import Record
+from trustgate.telemetry.trace import Trace, start_trace
+
+
+class Arrival(Protocol):
+    """A request at the door, its body not yet read. Header names are lower case."""
+
+    method: str
+    path: str
+    headers: Sequence[Header]
+    client_ip: str
+
+    async def read(self, limit: int) -> bytes:
+        """Read the body. Raises Refused (413) when it is larger than `limit` bytes, CallerLeft."""
+
+
+class CallerLeft(Exception):
+    """The caller left before its request was complete: there is nobody to answer."""
+
+
+class Exchange:
+    """One request under way: what has been learnt of it. The plane sends its `reply` under its `headers`."""
+
+    __slots__ = (
+        "attempts", "caller", "ctx", "dialect", "extra", "findings", "forwarded_from", "headers", "ready", "record",
+        "reply", "trace",
+    )  # fmt: skip
+
+    def __init__(self, ready: Ready, record: Record, trace: Trace) -> None:
+        self.ready = ready
+        self.record = record
+        self.trace = trace
+        self.dialect: Dialect = "openai"
+        self.caller: CallerReady | None = None
+        self.ctx: RequestContext | None = None
+        self.findings: list[PolicyFinding] = []
+        self.attempts: list[Attempt] = []
+        self.extra: list[Header] = []
+        self.forwarded_from = 0.0
+        self.reply: Whole | Passing
+        self.headers: list[Header] = []
+
+
+def begin(arrival: Arrival, traceparent: bytes, ready: Ready) -> Exchange:
+    """Begin the account of a request, in the caller's trace or in one of its own."""
+    trace = start_trace(traceparent)
+    record = Record(
+        started=perf_counter(),
+        trace_id=trace.trace_id,
+        span_id=trace.span_id,
+        parent_span_id=trace.parent_span_id,
+        revision=ready.snapshot.revision,
+        method=arrival.method,
+        path=arrival.path,
+        ip=arrival.client_ip,
+    )
+    return Exchange(ready, record, trace)
+
+
+def dressed(exchange: Exchange) -> list[Header]:
+    """The reply's headers and those that every answer of this plane has."""
+    record, reply, trace_id = exchange.record, exchange.reply, exchange.trace.trace_id.encode()
+    record.status = reply.status
+    headers = [*reply.headers, *exchange.extra]
+    for name, _ in reply.headers:
+        if name == b"x-request-id":
+            break
+    else:
+        headers.append((b"x-request-id", trace_id))
+    headers.append((b"x-ag-trace-id", trace_id))
+    headers.append((b"x-ag-revision", exchange.ready.revision))
+    if record.session_id:
+        headers.append((b"x-session-id", record.session_id.encode("latin-1", "replace")))
+    headers.append((b"server-timing", record.server_timing()))
+    headers.append((b"x-content-type-options", b"nosniff"))
+    return headers
+
+
+def account(exchange: Exchange, *, disconnected: bool) -> None:
+    """What is known only at the end."""
+    record = exchange.record
+    record.attempts = tuple(exchange.attempts)
+    record.findings = tuple(exchange.findings)
+    reply = getattr(exchange, "reply", None)
+    if isinstance(reply, Passing):
+        _account_stream(record, reply, exchange.forwarded_from)
+    elif reply is not None:
+        record.response_bytes = len(reply.body)
+    record.complete = not disconnected and (not isinstance(reply, Passing) or reply.complete)
+
+
+def _account_stream(record: Record, live: Passing, since: float) -> None:
+    tap = live.tap
+    if not live.complete and live.refused is None:
+        tap.read_end()
+    record.provider_seconds = record.ended_at - since
+    record.response_bytes = tap.bytes
+    record.usage, record.finish_reason = tap.usage, tap.finish_reason
+    record.model = tap.model or record.model
+    if live.refused is not None:
+        record.reason = live.refused.code
+
+
+_STRENGTH: Final = {"allowed": 0, "rewritten": 1, "observe": 2, "failed_open": 3, "failed_closed": 4, "block": 5}
+
+
+def keep_strongest(
+    last_words: dict[str, PolicyFinding], said: Sequence[PolicyFinding], findings: list[PolicyFinding]
+) -> None:
+    """Of all that a policy said of a stream's pieces keep the strongest: a stream leaves one finding a policy."""
+    for finding in said:
+        known = last_words.get(finding.policy_id)
+        if known is None:
+            findings.append(finding)
+        elif _strength(finding) > _strength(known):
+            findings[findings.index(known)] = finding
+        else:
+            continue
+        last_words[finding.policy_id] = finding
+
+
+def _strength(finding: PolicyFinding) -> int:
+    return _STRENGTH.get(finding.decision, 0)
