@@ -79,7 +79,7 @@ def _prepare(row: Row) -> Outcome:
     try:
         outcome = Outcome(name=row.name, title=row.title, version=row.prepare())
         print(outcome.version, flush=True)
-    except CannotRun as reason:
+    except (CannotRun, OSError) as reason:
         outcome = Outcome(name=row.name, title=row.title, reason=str(reason))
         print(reason, flush=True)
     return outcome
@@ -92,7 +92,7 @@ def _try(bench: Bench, row: Row, outcome: Outcome) -> None:
     try:
         outcome.figures = _measure(bench, row)
         print(f"  {outcome.figures.cpu:.0f} µs a request; {time.monotonic() - began:.0f} s to measure", flush=True)
-    except CannotRun as reason:
+    except (CannotRun, OSError) as reason:
         outcome.reason = str(reason)
         print(f"  {reason}", flush=True)
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -103,9 +104,10 @@ def machine(cores: Cores) -> dict[str, str]:
 
 
 def _commit() -> str:
-    asked = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    git = shutil.which("git")
+    if not git:
+        return "unknown"
+    asked = subprocess.run([git, "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     return asked.stdout.strip() or "unknown"
 
 

@@ -14,15 +14,16 @@ def named_gateway(snapshot: Snapshot, headers: Mapping[bytes, bytes], base_domai
     """Return the gateway that the request names, or None when it names none. Raises Refused for an unknown one."""
     slug = headers.get(b"x-ag-gateway-slug")
     if slug is not None:
-        return _by_slug(snapshot, slug.decode("latin-1").strip().lower())
+        return _by_slug(
+            snapshot, slug.decode("latin-1").strip().lower(), "header X-AG-Gateway-Slug does not hold a gateway slug"
+        )
     return _by_host(snapshot, headers.get(b"host", b"").decode("latin-1").lower(), base_domain)
 
 
-def _by_slug(snapshot: Snapshot, slug: str) -> Tenant:
+def _by_slug(snapshot: Snapshot, slug: str, otherwise: str) -> Tenant:
     tenant = snapshot.by_slug(slug)
     if tenant is None:
-        known = f'gateway "{slug}" is unknown' if SLUG.fullmatch(slug) else "what it names is not a gateway slug"
-        raise _unknown(known)
+        raise _unknown(f'gateway "{slug}" is unknown' if SLUG.fullmatch(slug) else otherwise)
     return tenant
 
 
@@ -32,7 +33,9 @@ def _by_host(snapshot: Snapshot, host: str, base_domain: str) -> Tenant | None:
         return snapshot.tenants[found]
     if not name.endswith("." + base_domain):
         return None
-    return _by_slug(snapshot, name.removesuffix("." + base_domain))
+    return _by_slug(
+        snapshot, name.removesuffix("." + base_domain), "the host must be one gateway slug before the base domain"
+    )
 
 
 def _unknown(detail: str) -> Refused:

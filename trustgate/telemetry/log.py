@@ -32,7 +32,7 @@ class LogSink:
         self._encoder = msgspec.json.Encoder(enc_hook=str)
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._torn = False
-        threading.Thread(target=self._work, name="event log", daemon=True).start()
+        self._thread: threading.Thread | None = None
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """Write the batch. Raises OSError when the stream cannot take it."""
@@ -77,6 +77,10 @@ class LogSink:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(_settle, done, error)
 
+        if self._thread is None:
+            # not before it is needed: a thread does not survive a fork
+            self._thread = threading.Thread(target=self._work, name="event log", daemon=True)
+            self._thread.start()
         self._jobs.put(job)
         await done
 
