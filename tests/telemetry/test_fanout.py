@@ -30,7 +30,7 @@ async def run_through(fanout: Fanout, count: int, *, grace: float = GRACE) -> No
 
 async def until(condition: Any) -> None:
     with anyio.fail_after(GRACE):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for is spread over objects that know no events
             await asyncio.sleep(0.001)
 
 
@@ -117,12 +117,12 @@ async def test_closing_does_not_wait_for_a_sink_longer_than_its_grace() -> None:
     assert fanout.lanes[0].dropped == 7
     assert healthy.numbers == list(range(7))
     assert stuck.is_closed
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("telemetry")]
 
 
-async def test_closing_gives_a_failing_sink_its_chance() -> None:
-    sink = Failing(3)
-    await run_through(Fanout({"flaky": sink}, 100), 5)
+async def test_closing_gives_a_failing_sink_its_chance_without_its_long_pauses() -> None:
+    sink = Failing(6)
+    await run_through(Fanout({"flaky": sink}, 100), 5, grace=3.0)
     assert sink.numbers == list(range(5))
 
 
