@@ -1,0 +1,150 @@
+"""The real app over a real SQLite store, for each test its own. Whatever it logs is searched for secrets."""
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from msgspec import Struct
+
+import trustgate_plugins.rate_limiter
+import trustgate_plugins.request_size_limiter
+from trustgate.enforcement.plugins import Plugins, assemble
+from trustgate.planes.admin.app import admin_app
+from trustgate.planes.admin.plane import AdminServices
+from trustgate.planes.admin.services.work import Tools
+from trustgate.storage.configuration import StoredConfig
+from trustgate.storage.factory import open_database
+from trustgate.storage.migrate import migrate
+from trustgate.storage.seal import Sealer
+from trustgate.storage.settings import SqliteSettings
+from trustgate.storage.store import Store
+
+from . import guard
+from .api import SECRET, Api
+
+
+class World(Struct, frozen=True, kw_only=True):
+    """A gateway with one of everything below it."""
+
+    gateway: str
+    registry: str
+    consumer: str
+    auth: str
+    policy: str
+
+    @property
+    def root(self) -> str:
+        """The gateway's address."""
+        return f"/v1/gateways/{self.gateway}"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def plugins() -> Plugins:
+    """The first-party plugins, and one with secrets."""
+    return assemble(
+        {
+            "rate_limiter": trustgate_plugins.rate_limiter,
+            "request_size_limiter": trustgate_plugins.request_size_limiter,
+            "guard": guard.PLUGIN,
+        }
+    )
+
+
+@pytest.fixture
+async def services(tmp_path: Path, plugins: Plugins) -> AsyncIterator[AdminServices]:
+    """A plane over an empty database."""
+    database = open_database(SqliteSettings(path=tmp_path / "trustgate.db"))
+    await database.open()
+    await migrate(database)
+    sealer = Sealer(SECRET)
+    yield AdminServices(
+        store=Store(database, sealer),
+        revision=StoredConfig(database, sealer).revision,
+        tools=Tools(plugins=plugins, base_domain="llm.localhost"),
+        secret=SECRET,
+    )
+    await database.aclose()
+
+
+@pytest.fixture
+async def client(services: AdminServices) -> AsyncIterator[httpx.AsyncClient]:
+    """A bare HTTP client of the plane."""
+    transport = httpx.ASGITransport(admin_app(services))
+    async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:
+        yield client
+
+
+@pytest.fixture
+def api(client: httpx.AsyncClient, records: list[logging.LogRecord]) -> Iterator[Api]:
+    """A caller with a platform token; at the end no log record may hold what it hid."""
+    api = Api(client)
+    yield api
+    said = "\n".join(_text(record) for record in records)
+    for secret in api.hidden:
+        assert secret not in said, "a log record holds a secret"
+
+
+class Collector(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self, found: list[logging.LogRecord]) -> None:
+        super().__init__()
+        self._found = found
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it."""
+        self._found.append(record)
+
+
+@pytest.fixture
+def records() -> Iterator[list[logging.LogRecord]]:
+    """Everything that is logged, at every level."""
+    found: list[logging.LogRecord] = []
+    handler = Collector(found)
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield found
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+def _text(record: logging.LogRecord) -> str:
+    return logging.Formatter("%(message)s").format(record) + repr(record.__dict__)
+
+
+@pytest.fixture
+async def world(api: Api) -> World:
+    """A gateway with one of everything, attached to each other."""
+    return await make_world(api, "demo")
+
+
+async def make_world(api: Api, slug: str, **gateway: Any) -> World:
+    """Make a gateway with one of everything, attached to each other."""
+    made = await api.ok("POST", "/v1/gateways", {"name": slug, "slug": slug, **gateway})
+    root = f"/v1/gateways/{made['id']}"
+    key = api.hide(f"sk-upstream-of-{slug}-000001")
+    auth = {"type": "api_key", "api_key": {"api_key": key}}
+    registry = await api.ok("POST", f"{root}/registries", {"name": "primary", "provider": "openai", "auth": auth})
+    consumer = await api.ok("POST", f"{root}/consumers", {"name": "my-app", "registries": [{"id": registry["id"]}]})
+    minted = await api.ok("POST", f"{root}/auths", {"name": "key", "type": "api_key"})
+    settings = {"limit": 10, "window": "1m"}
+    policy = await api.ok("POST", f"{root}/policies", {"name": "limit", "slug": "rate_limiter", "settings": settings})
+    await api.ok("POST", f"{root}/consumers/{consumer['id']}/auths/{minted['id']}")
+    await api.ok("POST", f"{root}/consumers/{consumer['id']}/policies/{policy['id']}")
+    return World(
+        gateway=made["id"],
+        registry=registry["id"],
+        consumer=consumer["id"],
+        auth=minted["id"],
+        policy=policy["id"],
+    )
