@@ -1,20 +1,29 @@
 """Policies and hook implementations → ordered chains, compiled once per consumer and revision; requests walk them."""
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from msgspec import Struct, field
 
 from trustgate.config.records import Policy
-from trustgate.contract.context import Stage
+from trustgate.contract.context import RequestContext, Stage
 from trustgate.contract.policy import PolicyRef, PolicySettings
 from trustgate.contract.ports import Services
 from trustgate.enforcement.plugins import STAGES, Plugin, Plugins
 
-Hook = Callable[..., Any]
+SUBJECTS: Final[Mapping[Stage, str]] = {
+    "pre_request": "",
+    "pre_response": "answer",
+    "on_chunk": "chunk",
+    "post_response": "usage",
+}
+"""What a stage is about, besides the request: the name under which its hooks ask for it."""
+
+
+Call = Callable[[RequestContext, Any], Coroutine[Any, Any, Any]]
+"""A hook with its settings bound: what is left to say is the request, and what the stage is about."""
 
 
 class Habit:
@@ -31,7 +40,7 @@ class Link(Struct, frozen=True, kw_only=True):
 
     policy: PolicyRef
     stage: Stage
-    call: Callable[..., Coroutine[Any, Any, Any]]
+    call: Call
     on_error: Literal["deny", "allow"]
     timeout: float
     hold_back: int = 0
@@ -107,7 +116,7 @@ def _link(
     return Link(
         policy=ref,
         stage=stage,
-        call=_bind(plugin.hooks[stage], given),
+        call=_bind(plugin.hooks[stage], stage, given),
         on_error=policy.on_error or settings.on_error,
         timeout=policy.timeout_ms / 1000 or timeout,
         hold_back=settings.hold_back() if stage == "on_chunk" else 0,
@@ -119,27 +128,32 @@ def _ref(policy: Policy) -> PolicyRef:
     return PolicyRef(id=policy.id, name=policy.name, slug=policy.slug, is_global=policy.is_global, mode=policy.mode)
 
 
-def _bind(hook: Hook, given: dict[str, Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """Bind what configuration decides, and drop the arguments that the hook did not ask for."""
+def _bind(hook: Callable[..., Any], stage: Stage, given: Mapping[str, Any]) -> Call:
+    """Bind what configuration decides, in the order in which the hook asks for it; what it did not ask for is dropped.
+
+    Positions rather than names, and the usual order (`ctx` first, nothing else that a request brings) without a copy:
+    this runs for every policy of every request.
+    """
     asked = list(inspect.signature(hook).parameters)
-    bound = partial(hook, **{name: value for name, value in given.items() if name in asked})
-    rest = [name for name in asked if name not in given]
-    if not inspect.iscoroutinefunction(hook):
-        return _as_coroutine(bound, rest)
-    return bound if rest == ["ctx"] else _only(bound, rest)
+    spoken = hook if inspect.iscoroutinefunction(hook) else _as_coroutine(hook)
+    if asked[:1] == ["ctx"] and SUBJECTS[stage] not in asked:
+        rest = [given[name] for name in asked[1:]]
+        return lambda ctx, _: spoken(ctx, *rest)
+    values = [given.get(name) for name in asked]
+    places = {name: asked.index(name) for name in ("ctx", SUBJECTS[stage]) if name in asked}
 
-
-def _only(bound: Hook, rest: list[str]) -> Callable[..., Coroutine[Any, Any, Any]]:
-    def call(**given: Any) -> Coroutine[Any, Any, Any]:
-        coroutine: Coroutine[Any, Any, Any] = bound(**{name: given[name] for name in rest})
-        return coroutine
+    def call(ctx: RequestContext, subject: Any) -> Coroutine[Any, Any, Any]:
+        arguments = values.copy()
+        for name, place in places.items():
+            arguments[place] = ctx if name == "ctx" else subject
+        return spoken(*arguments)
 
     return call
 
 
-def _as_coroutine(bound: Hook, rest: list[str]) -> Callable[..., Coroutine[Any, Any, Any]]:
-    async def call(**given: Any) -> Any:
-        return bound(**{name: given[name] for name in rest})
+def _as_coroutine(hook: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    async def call(*arguments: Any) -> Any:
+        return hook(*arguments)
 
     return call
 
@@ -149,7 +163,7 @@ class CannotDecide(Exception):
 
 
 def _broken(policy: Policy, why: str) -> Link:
-    async def call(**_: Any) -> None:
+    async def call(_ctx: RequestContext, _subject: Any) -> None:
         raise CannotDecide(why)
 
     return Link(policy=_ref(policy), stage="pre_request", call=call, on_error=policy.on_error or "deny", timeout=1.0)

@@ -6,7 +6,7 @@ pay for. One that waits is put under its clock; where a batch holds several that
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine, Generator, Mapping, MutableSequence, Sequence
+from collections.abc import Awaitable, Coroutine, Generator, MutableSequence, Sequence
 from time import perf_counter
 from typing import Any, Final, assert_never, cast
 
@@ -47,7 +47,7 @@ class Runner:
         """Run the policies before a target is chosen. A rewrite is what the batches behind it see."""
         headers: list[Header] = []
         for batch in chains.pre_request:
-            stop, body = await self._batch(batch, findings, {"ctx": ctx}, headers)
+            stop, body = await self._batch(batch, ctx, None, findings, headers)
             if stop is not None:
                 return Ruling(ctx=ctx, stop=stop, headers=headers)
             if body is not None:
@@ -60,7 +60,7 @@ class Runner:
         changed: bytes | None = None
         for batch in chains.pre_response:
             links = tuple(link for link in batch if link.buffers_stream or not answer.streamed)
-            stop, body = await self._batch(links, findings, {"ctx": ctx, "answer": answer}, headers)
+            stop, body = await self._batch(links, ctx, answer, findings, headers)
             if stop is not None:
                 return Ruling(ctx=ctx, stop=stop, headers=headers)
             if body is not None:
@@ -73,7 +73,7 @@ class Runner:
         """Run the streaming policies over the unreleased text, each on what the one before it left."""
         text = chunk.text
         for link in chains.on_chunk:
-            verdict = await self._decide(link, {"ctx": ctx, "chunk": replace(chunk, text=text)}, findings)
+            verdict = await self._decide(link, ctx, replace(chunk, text=text), findings)
             if isinstance(verdict, Deny):
                 return verdict
             if isinstance(verdict, Rewrite):
@@ -83,17 +83,17 @@ class Runner:
     async def post_response(self, chains: Chains, ctx: RequestContext, usage: Usage, findings: Findings) -> None:
         """Tell the policies what was used. Nothing that they do changes the answer."""
         for link in chains.post_response:
-            await self._decide(link, {"ctx": ctx, "usage": usage}, findings)
+            await self._decide(link, ctx, usage, findings)
 
     async def _batch(
-        self, batch: Batch, findings: Findings, given: dict[str, Any], headers: list[Header]
+        self, batch: Batch, ctx: RequestContext, subject: Any, findings: Findings, headers: list[Header]
     ) -> tuple[Answer | Deny | None, bytes | None]:
         """Run links side by side: the first refusal in policy order wins, and so does the first rewrite."""
         if len(batch) > 1 and sum(link.habit.waits for link in batch) > 1:
-            return await self._together(batch, findings, given, headers)
+            return await self._together(batch, ctx, subject, findings, headers)
         body: bytes | None = None
         for link in batch:
-            verdict = await self._decide(link, given, findings)
+            verdict = await self._decide(link, ctx, subject, findings)
             if verdict is _GO_ON:
                 continue
             stop, rewritten = _heed(verdict, headers)
@@ -104,14 +104,14 @@ class Runner:
         return None, body
 
     async def _together(
-        self, batch: Batch, findings: Findings, given: dict[str, Any], headers: list[Header]
+        self, batch: Batch, ctx: RequestContext, subject: Any, findings: Findings, headers: list[Header]
     ) -> tuple[Answer | Deny | None, bytes | None]:
         """The same, where several are known to wait: they wait at the same time."""
-        tasks = {id(link): asyncio.create_task(_call(link, given)) for link in batch if link.habit.waits}
+        tasks = {id(link): asyncio.create_task(_call(link, ctx, subject)) for link in batch if link.habit.waits}
         body: bytes | None = None
         try:
             for link in batch:
-                verdict = await self._decide(link, given, findings, tasks.get(id(link)))
+                verdict = await self._decide(link, ctx, subject, findings, tasks.get(id(link)))
                 stop, rewritten = _heed(verdict, headers)
                 if stop is not None:
                     return stop, None
@@ -122,18 +122,18 @@ class Runner:
         return None, body
 
     async def _decide(
-        self, link: Link, given: Mapping[str, Any], findings: Findings, task: asyncio.Task[Any] | None = None
+        self, link: Link, ctx: RequestContext, subject: Any, findings: Findings, task: asyncio.Task[Any] | None = None
     ) -> Proceed | Answer | Deny | Rewrite:
         """Ask one policy, apply its mode and its `on_error`, and note what it said."""
         started = perf_counter()
         try:
-            verdict, rest = (None, task) if task is not None else _step(link, given)
+            verdict, rest = (None, task) if task is not None else _step(link, ctx, subject)
             if rest is not None:
                 verdict = await rest
             if verdict is not None and type(verdict) not in _KINDS:
                 raise CannotDecide(f"it returned {type(verdict).__name__}, which is no verdict")
             if link.policy.mode == "throttle" and type(verdict) is Deny:
-                verdict = await self._throttle(link, given, verdict)
+                verdict = await self._throttle(link, ctx, subject, verdict)
         except Exception as error:  # noqa: BLE001 - whatever a policy raises, its `on_error` decides
             return _failed(link, error, started, findings)
         findings.append(_finding(link, verdict, started))
@@ -141,7 +141,7 @@ class Runner:
             return _GO_ON
         return cast(Proceed | Answer | Deny | Rewrite, verdict)
 
-    async def _throttle(self, link: Link, given: Mapping[str, Any], refusal: Deny) -> Any:
+    async def _throttle(self, link: Link, ctx: RequestContext, subject: Any, refusal: Deny) -> Any:
         """Hold the request back until the policy lets it pass, or refuse it where that would take too long."""
         until = perf_counter() + self._throttle_wait
         verdict: Any = refusal
@@ -149,7 +149,7 @@ class Runner:
             if perf_counter() + verdict.retry_after > until:
                 return verdict
             await asyncio.sleep(verdict.retry_after)
-            verdict = await _call(link, given)
+            verdict = await _call(link, ctx, subject)
         return verdict
 
 
@@ -182,9 +182,9 @@ def _advance(step: Any, value: Any) -> tuple[Any, bool]:
         return done.value, True
 
 
-def _step(link: Link, given: Mapping[str, Any]) -> tuple[Any, Awaitable[Any] | None]:
+def _step(link: Link, ctx: RequestContext, subject: Any) -> tuple[Any, Awaitable[Any] | None]:
     """Step a hook once: what it decided on the spot, or what has to be awaited for it."""
-    coroutine = link.call(**given)
+    coroutine = link.call(ctx, subject)
     try:
         waiting_for = coroutine.send(None)
     except StopIteration as done:
@@ -192,8 +192,8 @@ def _step(link: Link, given: Mapping[str, Any]) -> tuple[Any, Awaitable[Any] | N
     return None, _wait(link, coroutine, waiting_for)
 
 
-async def _call(link: Link, given: Mapping[str, Any]) -> Any:
-    verdict, rest = _step(link, given)
+async def _call(link: Link, ctx: RequestContext, subject: Any) -> Any:
+    verdict, rest = _step(link, ctx, subject)
     return verdict if rest is None else await rest
 
 
