@@ -162,7 +162,7 @@ def _flag(raw: str) -> bool:
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from the environment, completed by `.env` in development. Raises BadSetting."""
     given = dict(os.environ if environ is None else environ)
-    if given.get("APP_ENV", "dev").lower() not in DEPLOYED:
+    if given.get("APP_ENV", "dev").strip().lower() not in DEPLOYED:
         given = {**_dotenv(Path(".env")), **given}
     return _settings(Reader(given))
 

@@ -20,7 +20,7 @@ def session_id(headers: Mapping[bytes, bytes], body: Body, *, header: bytes, par
         return told[:LONGEST].decode("latin-1")
     if param and body.raw:
         named = body.json().get(param)
-        if isinstance(named, str) and named.isprintable() and named.isascii():
+        if named and isinstance(named, str) and named.isprintable() and named.isascii():
             return named[:LONGEST]
     return new_session_id()
 

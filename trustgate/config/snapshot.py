@@ -106,7 +106,9 @@ class _TenantDraft:
         if slugs.get(consumer.slug) == consumer.id:  # another one may have taken the slug since
             del slugs[consumer.slug]
         for auth_id in consumer.auth_ids:
-            links[auth_id] = tuple(id_ for id_ in links.get(auth_id, ()) if id_ != consumer.id)
+            left = tuple(id_ for id_ in links.pop(auth_id, ()) if id_ != consumer.id)
+            if left:
+                links[auth_id] = left
 
     def finish(self) -> Tenant:
         return replace(self._tenant, gateway=self.gateway, **self._copies)

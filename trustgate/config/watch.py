@@ -34,8 +34,10 @@ class Watch:
 
     async def applied(self, revision: int) -> None:
         """Return once the snapshot is at least at this revision. Writers in the same process await it."""
-        if self.snapshot.revision < revision:
+        while self.snapshot.revision < revision:
             await self.load()
+            if self.snapshot.revision < revision:  # a store that answers from a copy needs a moment
+                await asyncio.sleep(self._every)
 
     async def run(self) -> None:
         """Poll for ever. A source that fails is asked again; what is known keeps serving."""

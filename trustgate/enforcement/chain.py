@@ -27,12 +27,15 @@ Call = Callable[[RequestContext, Any], Coroutine[Any, Any, Any]]
 
 
 class Habit:
-    """What a link has been seen to do: `waits` once it did not decide on the spot. The one thing here that changes."""
+    """What a link did last: whether it waited or decided on the spot. The one thing here that changes.
+
+    One that has not run yet is taken for one that waits, so that a batch waits together the first time too.
+    """
 
     __slots__ = ("waits",)
 
     def __init__(self) -> None:
-        self.waits = False
+        self.waits = True
 
 
 class Link(Struct, frozen=True, kw_only=True):
@@ -105,7 +108,10 @@ def _links(policy: Policy, plugin: Plugin | None, services: Services, timeout: f
     except ValueError as error:
         return [_broken(policy, f"the settings of policy {policy.name} are not valid: {error}")]
     chosen = [stage for stage in plugin.stages if not policy.stages or stage in policy.stages]
-    return [_link(policy, plugin, stage, settings=settings, services=services, timeout=timeout) for stage in chosen]
+    try:
+        return [_link(policy, plugin, stage, settings=settings, services=services, timeout=timeout) for stage in chosen]
+    except Exception as error:  # noqa: BLE001 - what a plugin says of itself is its own code, and may fail
+        return [_broken(policy, f"policy {policy.name} cannot be prepared ({type(error).__name__})")]
 
 
 def _link(
@@ -134,7 +140,9 @@ def _bind(hook: Callable[..., Any], stage: Stage, given: Mapping[str, Any]) -> C
     Positions rather than names, and the usual order (`ctx` first, nothing else that a request brings) without a copy:
     this runs for every policy of every request.
     """
-    asked = list(inspect.signature(hook).parameters)
+    known = {"ctx", SUBJECTS[stage], *given}
+    parameters = inspect.signature(hook).parameters.values()
+    asked = [each.name for each in parameters if each.name in known or each.default is each.empty]
     spoken = hook if inspect.iscoroutinefunction(hook) else _as_coroutine(hook)
     if asked[:1] == ["ctx"] and SUBJECTS[stage] not in asked:
         rest = [given[name] for name in asked[1:]]

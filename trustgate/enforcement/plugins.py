@@ -61,7 +61,7 @@ class Plugins:
 
 def load_plugins(named: Iterable[str] = ()) -> Plugins:
     """Load first-party plugins and the `named` ones. Raises BadPlugin, also for a name that nothing provides."""
-    found = {point.name: point for point in entry_points(group=GROUP)}
+    found = _found()
     wanted = set(named)
     if missing := wanted - found.keys():
         raise BadPlugin(
@@ -70,6 +70,19 @@ def load_plugins(named: Iterable[str] = ()) -> Plugins:
         )
     chosen = [point for point in found.values() if point.value.startswith(FIRST_PARTY) or point.name in wanted]
     return assemble({point.name: _load(point) for point in chosen})
+
+
+def _found() -> Mapping[str, EntryPoint]:
+    """Return who offers what. Two packages that offer the same slug are a mistake, or somebody in another's place."""
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=GROUP):
+        if point.name in found and found[point.name].value != point.value:
+            raise BadPlugin(
+                f"plugin {point.name} is offered twice, as {found[point.name].value} and as {point.value}: "
+                "uninstall one of the packages"
+            )
+        found[point.name] = point
+    return found
 
 
 def assemble(modules: Mapping[str, object]) -> Plugins:
@@ -88,7 +101,7 @@ def assemble(modules: Mapping[str, object]) -> Plugins:
 def _load(point: EntryPoint) -> object:
     try:
         return cast(object, point.load())
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # importing runs the plugin's own code, which may fail in any way
         raise BadPlugin(f"plugin {point.name} ({point.value}) cannot be imported: {error}") from error
 
 
@@ -106,7 +119,10 @@ def _hook(manager: pluggy.PluginManager, name: str, slug: str) -> Callable[..., 
 
 def _describe(manager: pluggy.PluginManager, slug: str) -> Plugin:
     declared = _hook(manager, "settings_type", slug)
-    kind = declared() if declared else None
+    try:
+        kind = declared() if declared else None
+    except Exception as error:  # it is the plugin's own code, which may fail in any way
+        raise BadPlugin(f"plugin {slug}: settings_type() failed: {type(error).__name__}: {error}") from error
     if not (inspect.isclass(kind) and issubclass(kind, PolicySettings)):
         raise BadPlugin(f"plugin {slug} must implement settings_type() and return a subclass of PolicySettings")
     hooks = {stage: hook for stage in STAGES if (hook := _hook(manager, stage, slug))}

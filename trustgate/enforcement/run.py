@@ -6,14 +6,14 @@ pay for. One that waits is put under its clock; where a batch holds several that
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine, Generator, MutableSequence, Sequence
+from collections.abc import Awaitable, Coroutine, Generator, Iterable, Mapping, MutableSequence, Sequence
 from time import perf_counter
 from typing import Any, Final, assert_never, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from trustgate.contract.context import AnswerView, Body, Chunk, RequestContext
+from trustgate.contract.context import AnswerView, Body, Chunk, RequestContext, Stage
 from trustgate.contract.event import PolicyFinding
 from trustgate.contract.upstream import Header
 from trustgate.contract.usage import Usage
@@ -34,7 +34,15 @@ class Ruling(Struct, frozen=True, kw_only=True):
 
 Findings = MutableSequence[PolicyFinding]
 _GO_ON: Final = Proceed()
-_KINDS: Final = frozenset((Proceed, Answer, Deny, Rewrite))
+_KINDS: Final[Mapping[Stage, frozenset[object]]] = {
+    "pre_request": frozenset((Proceed, Answer, Deny)),
+    "pre_response": frozenset((Proceed, Answer, Deny)),
+    "on_chunk": frozenset((Rewrite, Deny)),
+    "post_response": frozenset((Proceed, Answer, Deny, Rewrite)),
+}
+"""What a stage understands. After the last byte nothing is left to decide, and nothing is heeded."""
+SHORTEST_PAUSE: Final = 0.01
+"""Seconds. A policy that says "at once" is not asked again in a circle."""
 
 
 class Runner:
@@ -130,13 +138,18 @@ class Runner:
             verdict, rest = (None, task) if task is not None else _step(link, ctx, subject)
             if rest is not None:
                 verdict = await rest
-            if verdict is not None and type(verdict) not in _KINDS:
-                raise CannotDecide(f"it returned {type(verdict).__name__}, which is no verdict")
-            if link.policy.mode == "throttle" and type(verdict) is Deny:
-                verdict = await self._throttle(link, ctx, subject, verdict)
+            throttled = False
+            if link.policy.mode == "throttle" and isinstance(verdict, Deny):
+                verdict, throttled = await self._throttle(link, ctx, subject, verdict), True
+            if verdict is not None and type(verdict) not in _KINDS[link.stage]:
+                raise CannotDecide(f"it returned {type(verdict).__name__}, which is no verdict of this stage")
         except Exception as error:  # noqa: BLE001 - whatever a policy raises, its `on_error` decides
             return _failed(link, error, started, findings)
-        findings.append(_finding(link, verdict, started))
+        except asyncio.CancelledError as error:
+            if _cancelled():
+                raise
+            return _failed(link, error, started, findings)
+        findings.append(_finding(link, verdict, started, throttled=throttled))
         if verdict is None or link.policy.mode == "observe":
             return _GO_ON
         return cast(Proceed | Answer | Deny | Rewrite, verdict)
@@ -146,9 +159,10 @@ class Runner:
         until = perf_counter() + self._throttle_wait
         verdict: Any = refusal
         while isinstance(verdict, Deny) and verdict.retry_after is not None:
-            if perf_counter() + verdict.retry_after > until:
+            pause = max(verdict.retry_after, SHORTEST_PAUSE)
+            if perf_counter() + pause > until:
                 return verdict
-            await asyncio.sleep(verdict.retry_after)
+            await asyncio.sleep(pause)
             verdict = await _call(link, ctx, subject)
         return verdict
 
@@ -188,7 +202,9 @@ def _step(link: Link, ctx: RequestContext, subject: Any) -> tuple[Any, Awaitable
     try:
         waiting_for = coroutine.send(None)
     except StopIteration as done:
+        link.habit.waits = False
         return done.value, None
+    link.habit.waits = True
     return None, _wait(link, coroutine, waiting_for)
 
 
@@ -198,7 +214,6 @@ async def _call(link: Link, ctx: RequestContext, subject: Any) -> Any:
 
 
 async def _wait(link: Link, coroutine: Coroutine[Any, Any, Any], waiting_for: Any) -> Any:
-    link.habit.waits = True
     async with asyncio.timeout(link.timeout):
         return await _Started(coroutine, waiting_for)
 
@@ -218,12 +233,18 @@ def _heed(
     assert_never(verdict)
 
 
-async def _end(tasks: Any) -> None:
-    left = [task for task in tasks if not task.done()]
+async def _end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
+    """End what nobody waits for any more. What they raise is fetched: the loop would report it, with its words."""
+    left = list(tasks)
     for task in left:
         task.cancel()
-    if left:
-        await asyncio.gather(*left, return_exceptions=True)
+    await asyncio.gather(*left, return_exceptions=True)
+
+
+def _cancelled() -> bool:
+    """Whether it is this request that was cancelled, and not something that a hook waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _first(body: bytes | None, other: bytes, findings: Findings) -> bytes:
@@ -234,10 +255,10 @@ def _first(body: bytes | None, other: bytes, findings: Findings) -> bytes:
     return body
 
 
-def _decision(link: Link, verdict: Any) -> str:
+def _decision(link: Link, verdict: Any, *, throttled: bool) -> str:
     kind = type(verdict)
     if verdict is None or (kind is Proceed and verdict.body is None):
-        return "allowed"
+        return "throttle" if throttled else "allowed"
     if link.policy.mode == "observe":
         return "observe"
     if kind is Deny:
@@ -245,7 +266,7 @@ def _decision(link: Link, verdict: Any) -> str:
     return "answered" if kind is Answer else "rewritten"
 
 
-def _finding(link: Link, verdict: Any, started: float) -> PolicyFinding:
+def _finding(link: Link, verdict: Any, started: float, *, throttled: bool = False) -> PolicyFinding:
     policy = link.policy
     refuses = type(verdict) is Deny
     return PolicyFinding(
@@ -254,16 +275,16 @@ def _finding(link: Link, verdict: Any, started: float) -> PolicyFinding:
         policy_id=policy.id,
         stage=link.stage,
         mode=policy.mode,
-        decision=_decision(link, verdict),
+        decision=_decision(link, verdict, throttled=throttled),
         latency_ms=int((perf_counter() - started) * 1e6) / 1e3,
         error=False,
-        flagged=refuses,
+        flagged=refuses or throttled,
         status_code=verdict.status if refuses else 0,
         details=None if verdict is None else verdict.details,
     )
 
 
-def _failed(link: Link, error: Exception, started: float, findings: Findings) -> Proceed | Deny:
+def _failed(link: Link, error: BaseException, started: float, findings: Findings) -> Proceed | Deny:
     opens = link.on_error == "allow" or link.policy.mode == "observe"
     decision = "failed_open" if opens else "failed_closed"
     noted = _finding(link, None, started)

@@ -36,7 +36,7 @@ def peek_request(raw: bytes) -> Asked:
         asked = _ask.decode(raw)
     except msgspec.ValidationError as error:
         raise _wrong_type(error) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused("invalid_json", f"The body is not valid JSON: {error}.", status=400, retry=False) from error
     except RecursionError as error:
         raise Refused("invalid_json", "The body is nested too deeply.", status=400, retry=False) from error
@@ -89,7 +89,7 @@ def peek_answer(raw: bytes) -> Answered | None:
     """Read an answer's own account of itself, or None when it is not a JSON object of that dialect."""
     try:
         peek = _answer.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     finish_reason = ""
     for choice in peek.choices or ():
@@ -136,7 +136,7 @@ def answer_text(raw: bytes) -> str:
     """Return what the model said in a whole answer, its choices one after the other."""
     try:
         peek = _text.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     return "\n".join(_plain(choice.message.content) for choice in peek.choices if choice.message)
 
@@ -145,7 +145,7 @@ def delta_texts(raw: bytes) -> dict[int, str]:
     """Return the text that one stream event adds, by choice; empty for an event without text."""
     try:
         peek = _text.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     texts = {choice.index: _plain(choice.delta.content) for choice in peek.choices if choice.delta}
     return {index: text for index, text in texts.items() if text}

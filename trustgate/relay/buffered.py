@@ -87,7 +87,7 @@ def _foreign_error(status: int, raw: bytes) -> Refused:
     """A failure whose body is no error of the dialect: another server's JSON, or a page of HTML."""
     try:
         message = _message(msgspec.json.decode(raw))
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         message = "it sent no readable error"
     return Refused(
         "provider_error", f"The provider failed with status {status}: {message}", status=status, source="upstream"
