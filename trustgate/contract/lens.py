@@ -18,16 +18,23 @@ class Answered(Struct, frozen=True, kw_only=True):
     is_answer: bool = False
 
 
+class Said(Struct, frozen=True, kw_only=True):
+    """What one event of a stream adds: text by choice, and the choices that it ends."""
+
+    texts: Mapping[int, str] = {}
+    finished: frozenset[int] = frozenset()
+
+
 class Lens(Struct, frozen=True, kw_only=True):
     """The places of one dialect.
 
     `answer` reads a whole answer or an event (None for what is not of the dialect); `text` joins what the model said;
-    `deltas` is the text that an event adds, by choice; `rewritten` is the event saying something else instead;
+    `said` is what an event adds; `rewritten` is the event with other texts. None of them raises, whatever the bytes.
     `last` is the data of the event that ends a stream.
     """
 
     answer: Callable[[bytes], Answered | None]
     text: Callable[[bytes], str]
-    deltas: Callable[[bytes], Mapping[int, str]]
+    said: Callable[[bytes], Said]
     rewritten: Callable[[bytes, Mapping[int, str]], bytes]
     last: bytes

@@ -74,8 +74,10 @@ class Outgoing:
         headers += target.headers
         if b"user-agent" not in target.names:
             headers.append((b"user-agent", self._agent + b" " + agent if agent else self._agent))
-        headers.append(IDENTITY)
-        headers.append((b"traceparent", traceparent))
+        if b"accept-encoding" not in target.names:
+            headers.append(IDENTITY)
+        if b"traceparent" not in target.names:
+            headers.append((b"traceparent", traceparent))
         return headers
 
 

@@ -57,7 +57,7 @@ async def _ask(target: Target, transport: Transport) -> Sequence[Model]:
     call = Call(method="GET", origin=target.origin, target=target.targets["models"], headers=headers, clocks=clocks)
     try:
         listed = await _read(transport, call)
-    except (UpstreamFailure, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (UpstreamFailure, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         log.info("the models of %s (%s) cannot be listed: %s", target.provider, target.registry_id, error)
         return ()
     return [Model(id=model.id, created=model.created or 0, owned_by=target.provider) for model in listed.data]

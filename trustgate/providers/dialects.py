@@ -3,6 +3,7 @@
 Bodies stay bytes. A peek decodes the one or two fields that are needed and scans past the rest.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from msgspec import Struct, field
 
 from trustgate.contract.context import Dialect
 from trustgate.contract.errors import Refused
-from trustgate.contract.lens import Answered, Lens
+from trustgate.contract.lens import Answered, Lens, Said
 from trustgate.contract.usage import Usage
 
 
@@ -89,6 +90,8 @@ def peek_answer(raw: bytes) -> Answered | None:
     """Read an answer's own account of itself, or None when it is not a JSON object of that dialect."""
     try:
         peek = _answer.decode(raw)
+    except msgspec.ValidationError:
+        return _peek_odd_answer(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     finish_reason = ""
@@ -103,6 +106,36 @@ def peek_answer(raw: bytes) -> Answered | None:
     )
 
 
+def _peek_odd_answer(raw: bytes) -> Answered | None:
+    """An answer with an odd account of itself is still one: of the account what can be read is read."""
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    model, choices = found.get("model"), found.get("choices")
+    reasons = [each.get("finish_reason") for each in _odd_choices(found)]
+    return Answered(
+        model=model if isinstance(model, str) else "",
+        finish_reason=next((reason for reason in reasons if reason and isinstance(reason, str)), ""),
+        usage=_odd_usage(found.get("usage")),
+        error=found.get("error"),
+        is_answer=isinstance(choices, list),
+    )
+
+
+def _odd_usage(usage: Any) -> Usage | None:
+    if not isinstance(usage, dict):
+        return None
+    try:
+        return _normal(msgspec.convert(usage, _Usage, strict=False))
+    except msgspec.ValidationError:
+        counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+        read, written = (int(n) if isinstance(n, int | float) and n == n else 0 for n in counts)  # noqa: PLR0124 - NaN
+        return Usage(input=read, output=written)
+
+
 def _normal(usage: _Usage | None) -> Usage | None:
     if usage is None:
         return None
@@ -115,6 +148,14 @@ def _normal(usage: _Usage | None) -> Usage | None:
     )
 
 
+def _loose(raw: bytes) -> Any:
+    """Read JSON as the most forgiving client would: what somebody could read must not pass unread."""
+    try:
+        return json.loads(raw.decode("utf-8", "replace"), strict=False)
+    except (ValueError, RecursionError):
+        return None
+
+
 class _Message(Struct):
     content: Any = None
 
@@ -123,6 +164,7 @@ class _TextChoice(Struct):
     index: int = 0
     message: _Message | None = None
     delta: _Message | None = None
+    finish_reason: str | None = None
 
 
 class _TextPeek(Struct):
@@ -132,32 +174,83 @@ class _TextPeek(Struct):
 _text: Final = msgspec.json.Decoder(_TextPeek)
 
 
+def _choices(raw: bytes) -> list[_TextChoice]:
+    try:
+        return _text.decode(raw).choices
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return [_odd_choice(each) for each in _odd_choices(_loose(raw))]
+
+
+def _odd_choices(found: Any) -> list[dict[str, Any]]:
+    choices = found.get("choices") if isinstance(found, dict) else None
+    return [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else []
+
+
+def _odd_choice(choice: Mapping[str, Any]) -> _TextChoice:
+    def message(name: str) -> _Message | None:
+        found = choice.get(name)
+        return _Message(found.get("content")) if isinstance(found, dict) else None
+
+    reason = choice.get("finish_reason")
+    return _TextChoice(_odd_index(choice.get("index")), message("message"), message("delta"), str(reason or "") or None)
+
+
+def _odd_index(index: Any) -> int:
+    try:
+        return int(index)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
 def answer_text(raw: bytes) -> str:
     """Return what the model said in a whole answer, its choices one after the other."""
-    try:
-        peek = _text.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
-    return "\n".join(_plain(choice.message.content) for choice in peek.choices if choice.message)
+    return "\n".join(_plain(choice.message.content) for choice in _choices(raw) if choice.message)
 
 
-def delta_texts(raw: bytes) -> dict[int, str]:
-    """Return the text that one stream event adds, by choice; empty for an event without text."""
-    try:
-        peek = _text.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    texts = {choice.index: _plain(choice.delta.content) for choice in peek.choices if choice.delta}
-    return {index: text for index, text in texts.items() if text}
+def event_said(raw: bytes) -> Said:
+    """Return what one stream event adds, by choice; nothing for an event without text."""
+    texts: dict[int, str] = {}
+    choices = _choices(raw)
+    for choice in choices:
+        text = _plain(choice.delta.content) if choice.delta else ""
+        if text:
+            texts[choice.index] = texts.get(choice.index, "") + text
+    return Said(texts=texts, finished=frozenset(choice.index for choice in choices if choice.finish_reason))
+
+
+Fields = dict[str, msgspec.Raw]
 
 
 def with_delta_text(raw: bytes, texts: Mapping[int, str]) -> bytes:
-    """Return a stream event whose choices say something else; everything but `delta.content` stays as it is."""
-    event = msgspec.json.decode(raw)
-    for choice in event["choices"]:
-        if choice.get("index", 0) in texts:
-            choice["delta"]["content"] = texts[choice.get("index", 0)]
-    return msgspec.json.encode(event)
+    """Return a stream event whose choices say something else; everything but `delta.content` keeps its bytes."""
+    try:
+        event = msgspec.json.decode(raw, type=Fields)
+        choices = msgspec.json.decode(event["choices"], type=list[Fields])
+        left = dict(texts)
+        event["choices"] = _raw([_with_text(choice, left) for choice in choices])
+        return msgspec.json.encode(event)
+    except (msgspec.MsgspecError, KeyError, UnicodeError, RecursionError):
+        return _odd_event(texts)
+
+
+def _with_text(choice: Fields, left: dict[int, str]) -> Fields:
+    """Give the choice its text: the first of an index gets all of it, those behind it none."""
+    index = msgspec.json.decode(choice["index"], type=int) if "index" in choice else 0
+    delta = msgspec.json.decode(choice["delta"], type=Fields) if "delta" in choice else {}
+    if index not in left or "content" not in delta:
+        return choice
+    text, left[index] = left[index], ""
+    return {**choice, "delta": _raw({**delta, "content": _raw(text)})}
+
+
+def _raw(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def _odd_event(texts: Mapping[int, str]) -> bytes:
+    """An event that cannot be edited gives way to one that says the text and nothing else."""
+    choices = [{"index": at, "delta": {"content": text}, "finish_reason": None} for at, text in texts.items()]
+    return json.dumps({"object": "chat.completion.chunk", "choices": choices}).encode()
 
 
 def _plain(content: Any) -> str:
@@ -169,5 +262,5 @@ def _plain(content: Any) -> str:
 
 
 LENSES: Final[Mapping[Dialect, Lens]] = {
-    "openai": Lens(answer=peek_answer, text=answer_text, deltas=delta_texts, rewritten=with_delta_text, last=b"[DONE]"),
+    "openai": Lens(answer=peek_answer, text=answer_text, said=event_said, rewritten=with_delta_text, last=b"[DONE]"),
 }

@@ -59,7 +59,7 @@ def view_of_stream(status: int, raw: bytes, lens: Lens) -> AnswerView:
     """Return a held stream as the policies for whole answers see it: the text of all its events."""
     texts: dict[int, str] = {}
     for event in sse.split(raw):
-        for choice, text in lens.deltas(sse.data_of(event)).items():
+        for choice, text in lens.said(sse.data_of(event)).texts.items():
             texts[choice] = texts.get(choice, "") + text
     return AnswerView(status=status, body=raw, text="\n".join(texts.values()), streamed=True)
 

@@ -1,24 +1,30 @@
 """Server-sent events as bytes: where one ends, and what its data is. https://html.spec.whatwg.org/#server-sent-events"""
 
+import re
 from typing import Final
 
-ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_LINE_END: Final = rb"(?>\r\n|\n|\r)"
+_END: Final = re.compile(_LINE_END + _LINE_END)
+"""An empty line. A line may end in any of three ways, and two that follow one another need not agree."""
 
 
 def last_end(data: bytes) -> int:
     """Return the position behind the last complete event, 0 when there is none."""
-    return max(at + len(end) if (at := data.rfind(end)) >= 0 else 0 for end in ENDS)
+    if data.endswith(b"\n\n"):
+        return len(data)
+    at = 0
+    for found in _END.finditer(data):
+        at = found.end()
+    return at
 
 
 def split(data: bytes) -> list[bytes]:
     """Split complete events, each with the blank line that ends it. A rest without one is the last item."""
-    events: list[bytes] = []
-    while data:
-        cuts = [at + len(end) for end in ENDS if (at := data.find(end)) >= 0]
-        cut = min(cuts, default=len(data))
-        events.append(data[:cut])
-        data = data[cut:]
-    return events
+    ends = [found.end() for found in _END.finditer(data)]
+    starts = [0, *ends]
+    if not ends or ends[-1] < len(data):
+        ends.append(len(data))
+    return [data[start:end] for start, end in zip(starts, ends, strict=False) if start < end]
 
 
 def data_of(event: bytes) -> bytes:

@@ -4,7 +4,8 @@ Only complete events leave: when the provider breaks off in the middle of one, t
 dialect where the broken one would have been, and the connection does not end cleanly.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from trustgate.contract.context import Chunk, Dialect
@@ -17,7 +18,7 @@ from trustgate.relay.render import denied, error_event
 from trustgate.relay.tap import Tap
 
 MAX_EVENT: Final = 8 * 1024 * 1024
-"""Bytes of one event that are held until its end has come; a longer one passes in pieces."""
+"""Bytes of one event that are held until its end has come."""
 
 Explain = Callable[[UpstreamFailure], Refused]
 Judge = Callable[[Chunk], Awaitable[Rewrite | Deny | None]]
@@ -89,13 +90,17 @@ class Passing:
         if self._rest:
             data = self._rest + data
             self._rest = b""
-        if data.endswith(sse.ENDS):
-            return data
         cut = sse.last_end(data)
-        if not cut and len(data) > MAX_EVENT:
+        if cut == len(data):
             return data
+        if not cut and len(data) > MAX_EVENT:
+            return self._overlong(data)
         self._rest = data[cut:]
         return data[:cut]
+
+    def _overlong(self, data: bytes) -> bytes:
+        """An event longer than can be held passes in pieces."""
+        return data
 
     def _end(self) -> bytes:
         """The provider ended: properly, or without having finished."""
@@ -117,20 +122,36 @@ class Passing:
         return error_event(refused, self.dialect)
 
 
+OVERLONG: Final = Refused(
+    "provider_answer_too_large",
+    "The provider sent an event that is too long for the policies of this gateway to judge.",
+    status=502,
+    source="upstream",
+)
+
+
 class _Held:
-    """One event that waits in the window: its bytes, and the text in it by choice."""
+    """One event that waits in the window: its bytes, its data, and the text in it by choice."""
 
-    __slots__ = ("raw", "texts")
+    __slots__ = ("data", "raw", "texts")
 
-    def __init__(self, raw: bytes, texts: dict[int, str]) -> None:
+    def __init__(self, raw: bytes, data: bytes, texts: Mapping[int, str]) -> None:
         self.raw = raw
-        self.texts = texts
+        self.data = data
+        self.texts = dict(texts)
+
+    def say(self, choice: int, text: str, lens: Lens) -> None:
+        """Say something else; an event that says the same keeps its bytes."""
+        if self.texts[choice] != text:
+            self.texts[choice] = text
+            self.data = lens.rewritten(self.data, self.texts)
+            self.raw = sse.with_data(self.raw, self.data)
 
 
 class Guarded(Passing):
     """A stream that policies judge as it passes. Text leaves once `hold_back` characters of its choice follow it."""
 
-    __slots__ = ("_hold_back", "_judge", "_lens", "_window")
+    __slots__ = ("_finished", "_hold_back", "_judge", "_lens", "_spoken", "_window")
 
     def __init__(
         self,
@@ -148,64 +169,83 @@ class Guarded(Passing):
         self._judge = judge
         self._hold_back = hold_back
         self._window: list[_Held] = []
+        self._spoken: set[int] = set()
+        self._finished: set[int] = set()
 
     async def chunk(self) -> bytes:
         """Return the next events that may leave, or `b""` at the end."""
         while not self._over:
             data = await super().chunk()
-            final = self._over
-            if final and self.refused is not None:
+            if self.refused is not None:
                 return data
-            released = await self._pass(data, final=final)
-            if released:
+            if released := await self._pass(data, final=self._over):
                 return released
         return b""
+
+    def _overlong(self, data: bytes) -> bytes:
+        """What cannot be held cannot be judged."""
+        del data
+        return self._break(OVERLONG)
 
     async def _pass(self, data: bytes, *, final: bool) -> bytes:
         released: list[bytes] = []
         for event in sse.split(data):
-            payload = sse.data_of(event)
-            texts = dict(self._lens.deltas(payload))
-            self._window.append(_Held(event, texts))
-            ended = payload == self._lens.last
-            stop = await self._look(self._choices() if ended else set(texts), final=ended)
+            stop = await self._take(event)
             if stop is not None:
                 return b"".join(released) + await self._stop(stop)
-            released += self._release(everything=ended)
+            released += self._release()
         if final:
-            stop = await self._look(self._choices(), final=True)
-            released += [await self._stop(stop)] if stop else self._release(everything=True)
+            stop = await self._finish(self._spoken)
+            released += [await self._stop(stop)] if stop else self._release()
         return b"".join(released)
 
-    async def _look(self, choices: set[int], *, final: bool) -> Deny | None:
-        for choice in choices:
-            text = "".join(held.texts.get(choice, "") for held in self._window)
-            verdict = await self._judge(Chunk(text=text, choice=choice, final=final))
-            if isinstance(verdict, Deny):
-                return verdict
-            if isinstance(verdict, Rewrite):
-                self._say(choice, verdict.text)
+    async def _take(self, event: bytes) -> Deny | None:
+        """Put one event into the window and have what it adds judged."""
+        data = sse.data_of(event)
+        said = self._lens.said(data)
+        self._window.append(_Held(event, data, said.texts))
+        self._spoken |= said.texts.keys()
+        self._finished -= said.texts.keys()
+        for choice in said.texts:
+            if choice not in said.finished and (stop := await self._look(choice, final=False)):
+                return stop
+        return await self._finish(self._spoken if data == self._lens.last else said.finished & self._spoken)
+
+    async def _finish(self, choices: AbstractSet[int]) -> Deny | None:
+        """Have the last of these choices judged: nothing follows it, so nothing of it need wait."""
+        for choice in choices - self._finished:
+            if stop := await self._look(choice, final=True):
+                return stop
+            self._finished.add(choice)
         return None
+
+    async def _look(self, choice: int, *, final: bool) -> Deny | None:
+        held = [each for each in self._window if choice in each.texts]
+        text = "".join(each.texts[choice] for each in held)
+        verdict = await self._judge(Chunk(text=text, choice=choice, final=final))
+        if isinstance(verdict, Rewrite):
+            self._say(choice, held, verdict.text)
+        return verdict if isinstance(verdict, Deny) else None
 
     def _choices(self) -> set[int]:
         return {choice for held in self._window for choice in held.texts}
 
-    def _say(self, choice: int, text: str) -> None:
-        """Put the new text where the window's first text was, and take the old one out of the rest."""
-        for held in self._window:
-            if choice in held.texts:
-                held.texts[choice] = text
-                data = self._lens.rewritten(sse.data_of(held.raw), held.texts)
-                held.raw = sse.with_data(held.raw, data)
-                text = ""
+    def _say(self, choice: int, held: Sequence[_Held], text: str) -> None:
+        """Deal the new text out to the events of the window, to each as much as it had and to the last what is left."""
+        for each in held[:-1]:
+            size = len(each.texts[choice])
+            each.say(choice, text[:size], self._lens)
+            text = text[size:]
+        for each in held[-1:]:
+            each.say(choice, text, self._lens)
 
-    def _release(self, *, everything: bool) -> list[bytes]:
-        behind = {choice: sum(len(h.texts.get(choice, "")) for h in self._window) for choice in self._choices()}
+    def _release(self) -> list[bytes]:
+        behind = {choice: sum(len(each.texts.get(choice, "")) for each in self._window) for choice in self._choices()}
         free = 0
         for held in self._window:
             for choice, text in held.texts.items():
                 behind[choice] -= len(text)
-            if not everything and any(behind[choice] < self._hold_back for choice in held.texts):
+            if any(behind[choice] < self._hold_back for choice in held.texts if choice not in self._finished):
                 break
             free += 1
         released, self._window = self._window[:free], self._window[free:]

@@ -1,4 +1,4 @@
-"""What passes is counted, not decoded: only the last few pieces of a stream are kept, and read once, at its end."""
+"""What passes is counted, not decoded: only the last few kilobytes of a stream are kept, and read once, at its end."""
 
 from collections import deque
 from time import perf_counter
@@ -8,18 +8,30 @@ from trustgate.contract.lens import Lens
 from trustgate.contract.usage import Usage
 from trustgate.relay import sse
 
-KEPT: Final = 6
-"""Pieces of the end of a stream: finish reason, usage and the last event are in them, in every dialect."""
+KEPT: Final = 16 * 1024
+"""Bytes of the end of a stream: finish reasons, usage and the last event are in them, in every dialect."""
 
 
 class Tap:
     """Reads usage, finish reason and the end off passing bytes."""
 
-    __slots__ = ("_lens", "_tail", "bytes", "error", "finish_reason", "first_at", "last_seen", "model", "usage")
+    __slots__ = (
+        "_kept",
+        "_lens",
+        "_tail",
+        "bytes",
+        "error",
+        "finish_reason",
+        "first_at",
+        "last_seen",
+        "model",
+        "usage",
+    )
 
     def __init__(self, lens: Lens) -> None:
         self._lens = lens
-        self._tail: deque[bytes] = deque(maxlen=KEPT)
+        self._tail: deque[bytes] = deque()
+        self._kept = 0
         self.bytes = 0
         self.first_at = 0.0
         self.usage: Usage | None = None
@@ -32,14 +44,20 @@ class Tap:
         """Count what passes."""
         if not self.bytes:
             self.first_at = perf_counter()
-        self.bytes += len(data)
-        self._tail.append(data)
+        size = len(data)
+        self.bytes += size
+        self._kept += size
+        tail = self._tail
+        tail.append(data)
+        while self._kept - len(tail[0]) > KEPT:
+            self._kept -= len(tail.popleft())
 
     def read_end(self) -> bool:
         """Read the end of what passed. Returns whether it is a proper one: the last event, or a finish reason."""
         for event in sse.split(b"".join(self._tail)):
             self._read(sse.data_of(event))
         self._tail.clear()
+        self._kept = 0
         return self.last_seen or bool(self.finish_reason)
 
     def _read(self, data: bytes) -> None:

@@ -1,0 +1,237 @@
+"""Every environment variable: what it accepts, what it becomes, and what somebody who got it wrong is told."""
+
+import re
+from collections.abc import Mapping
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trustgate import settings as module
+from trustgate.contract.upstream import Clocks
+from trustgate.settings import DEPLOYED, BadSetting, Settings, read_settings
+
+SECRET = "0123456789abcdef0123456789abcdef"
+PORT = "a whole number 1 to 65535"
+DURATION = "a duration above zero such as 500ms, 30s or 5m"
+FLAG = "1, true, yes, on, 0, false, no or off"
+
+ACCEPTED: list[tuple[str, str, str, Any]] = [
+    ("APP_ENV", "staging", "app_env", "staging"),
+    ("APPLICATION_VERSION", "1.2.3", "version", "1.2.3"),
+    ("SERVER_SECRET_KEY", SECRET, "secret_key", SECRET),
+    ("SERVER_SECRET_KEY", "ü" * 16, "secret_key", "ü" * 16),
+    ("TRUSTGATE_DATA_DIR", "/srv/trustgate", "data_dir", Path("/srv/trustgate")),
+    ("GATEWAY_BASE_DOMAIN", "LLM.Example.com", "gateway_base_domain", "llm.example.com"),
+    ("TRUSTGATE_PLUGINS", "one, two ,,three", "plugins", ("one", "two", "three")),
+    ("LOG_LEVEL", "debug", "log_level", "DEBUG"),
+    ("LOG_LEVEL", "WARNING", "log_level", "WARNING"),
+    ("LOG_FORMAT", "TEXT", "log_format", "text"),
+    ("TELEMETRY_LOG", "/var/log/events", "event_log", "/var/log/events"),
+    ("METRICS_QUEUE_SIZE", "1", "queue_size", 1),
+    ("TELEMETRY_ENABLED", "off", "telemetry", False),
+    ("TELEMETRY_ENABLED", "Yes", "telemetry", True),
+    ("CONFIG_POLL_INTERVAL", "50ms", "config_poll", 0.05),
+    ("SERVER_HOST", "127.0.0.1", "ports.host", "127.0.0.1"),
+    ("SERVER_ADMIN_PORT", "1", "ports.admin", 1),
+    ("SERVER_PROXY_PORT", "65535", "ports.proxy", 65535),
+    ("SERVER_MCP_PORT", " 9000 ", "ports.mcp", 9000),
+    ("SERVER_MAX_BODY_BYTES", "1", "limits.max_body_bytes", 1),
+    ("SERVER_MAX_HEADER_BYTES", "1024", "limits.max_header_bytes", 1024),
+    ("SERVER_MAX_HEADER_BYTES", "409600", "limits.max_header_bytes", 409600),
+    ("PROVIDER_MAX_ANSWER_BYTES", "1024", "limits.max_buffered_answer_bytes", 1024),
+    ("SERVER_SHUTDOWN_GRACE", "1m30s", "limits.grace", 90.0),
+    ("POLICY_TIMEOUT", "250ms", "limits.policy_timeout", 0.25),
+    ("POLICY_THROTTLE_WAIT", "2s", "limits.throttle_wait", 2.0),
+    ("PROVIDER_CONNECT_TIMEOUT", "1s", "clocks.connect", 1.0),
+    ("PROVIDER_RESPONSE_HEADER_TIMEOUT", "2s", "clocks.first_byte", 2.0),
+    ("PROVIDER_STREAM_IDLE_TIMEOUT", "1.5s", "clocks.idle", 1.5),
+    ("PROVIDER_REQUEST_TIMEOUT", "1h", "clocks.total", 3600.0),
+    ("DB_HOST", "db", "postgres.host", "db"),
+    ("DB_PORT", "6432", "postgres.port", 6432),
+    ("DB_USER", "me", "postgres.user", "me"),
+    ("DB_PASSWORD", "p=ss", "postgres.password", "p=ss"),
+    ("DB_NAME", "gate", "postgres.name", "gate"),
+    ("DB_SSL_MODE", "Verify-Full", "postgres.ssl_mode", "verify-full"),
+    ("DB_SSL_ROOT_CERT", "/ca.pem", "postgres.ssl_root_cert", "/ca.pem"),
+    ("DB_MIN_CONNS", "0", "postgres.min_conns", 0),
+    ("DB_MAX_CONNS", "1000", "postgres.max_conns", 1000),
+    ("DB_CONNECT_TIMEOUT", "3s", "postgres.connect_timeout", 3.0),
+    ("CORS_ALLOW_ORIGINS", "https://a.example, https://b.example", "cors.origins", ("https://a.example", "https://b.example")),
+    ("CORS_ALLOW_METHODS", "GET", "cors.methods", ("GET",)),
+    ("CORS_ALLOW_HEADERS", "X-One", "cors.headers", ("X-One",)),
+    ("CORS_EXPOSE_HEADERS", "X-Two", "cors.expose", ("X-Two",)),
+    ("CORS_ALLOW_CREDENTIALS", "on", "cors.credentials", True),
+    ("CORS_MAX_AGE", "0", "cors.max_age", 0),
+    ("HTTPS_PROXY", "http://proxy:1", "proxies", {"https": "http://proxy:1"}),
+    ("https_proxy", "http://proxy:2", "proxies", {"https": "http://proxy:2"}),
+    ("HTTP_PROXY", "http://proxy:3", "proxies", {"http": "http://proxy:3"}),
+    ("http_proxy", "http://proxy:4", "proxies", {"http": "http://proxy:4"}),
+    ("NO_PROXY", "localhost,.internal", "no_proxy", "localhost,.internal"),
+    ("no_proxy", "localhost", "no_proxy", "localhost"),
+    ("OPENAI_API_KEY", "sk-1", "openai_api_key", "sk-1"),
+]  # fmt: skip
+
+REFUSED: list[tuple[str, tuple[str, ...], str]] = [
+    ("LOG_LEVEL", ("loud", "10"), "one of DEBUG, INFO, WARNING, ERROR"),
+    ("LOG_FORMAT", ("xml",), "one of json, text"),
+    ("METRICS_QUEUE_SIZE", ("0", "-1", "ten", "1.5"), "a whole number 1 to 2147483648"),
+    ("TELEMETRY_ENABLED", ("maybe", "2"), FLAG),
+    ("CONFIG_POLL_INTERVAL", ("0s", "5", "-1s", "1 s", "soon"), DURATION),
+    ("SERVER_ADMIN_PORT", ("0", "65536", "http", "8080.0"), PORT),
+    ("SERVER_PROXY_PORT", ("0", "65536", "http"), PORT),
+    ("SERVER_MCP_PORT", ("0", "65536", "http"), PORT),
+    ("SERVER_MAX_BODY_BYTES", ("0", "8MB"), "a whole number 1 to 2147483648"),
+    ("SERVER_MAX_HEADER_BYTES", ("1023", "409601"), "a whole number 1024 to 409600"),
+    ("PROVIDER_MAX_ANSWER_BYTES", ("1023",), "a whole number 1024 to 2147483648"),
+    ("SERVER_SHUTDOWN_GRACE", ("30",), DURATION),
+    ("POLICY_TIMEOUT", ("0ms", "fast"), DURATION),
+    ("POLICY_THROTTLE_WAIT", ("10",), DURATION),
+    ("PROVIDER_CONNECT_TIMEOUT", ("10",), DURATION),
+    ("PROVIDER_RESPONSE_HEADER_TIMEOUT", ("60 s",), DURATION),
+    ("PROVIDER_STREAM_IDLE_TIMEOUT", ("1y",), DURATION),
+    ("PROVIDER_REQUEST_TIMEOUT", ("0h",), DURATION),
+    ("DB_PORT", ("0", "pg"), PORT),
+    ("DB_SSL_MODE", ("yes",), "one of disable, allow, prefer, require, verify-ca, verify-full"),
+    ("DB_MIN_CONNS", ("-1", "1001"), "a whole number 0 to 1000"),
+    ("DB_MAX_CONNS", ("0", "1001"), "a whole number 1 to 1000"),
+    ("DB_CONNECT_TIMEOUT", ("5",), DURATION),
+    ("CORS_ALLOW_CREDENTIALS", ("y",), FLAG),
+    ("CORS_MAX_AGE", ("-1", "10m"), "a whole number 0 to 2147483648"),
+]
+
+TAKES_ANYTHING = {
+    *("APPLICATION_VERSION", "TRUSTGATE_DATA_DIR", "GATEWAY_BASE_DOMAIN", "TRUSTGATE_PLUGINS", "TELEMETRY_LOG"),
+    *("SERVER_HOST", "DB_HOST", "DB_USER", "DB_PASSWORD", "DB_NAME", "DB_SSL_ROOT_CERT", "OPENAI_API_KEY", "APP_ENV"),
+    *("CORS_ALLOW_ORIGINS", "CORS_ALLOW_METHODS", "CORS_ALLOW_HEADERS", "CORS_EXPOSE_HEADERS"),
+    *("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"),
+}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: an empty one, so that nobody's own `.env` is read."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def variables() -> set[str]:
+    """Every variable that the module reads, from its source."""
+    source = Path(module.__file__).read_text("utf-8")
+    found = set(re.findall(r'read\.\w+\(\s*"(\w+)"', source)) | {"no_proxy"}
+    return found | {"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"}
+
+
+@pytest.mark.parametrize(("name", "raw", "attribute", "value"), ACCEPTED)
+def test_accepted(name: str, raw: str, attribute: str, value: Any) -> None:
+    assert attrgetter(attribute)(read_settings({name: raw})) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "accepted"), [(name, raw, accepted) for name, raws, accepted in REFUSED for raw in raws]
+)
+def test_refused_by_name_with_the_value_and_what_is_accepted(name: str, raw: str, accepted: str) -> None:
+    with pytest.raises(BadSetting) as told:
+        read_settings({name: raw})
+    assert str(told.value) == f"{name} is {raw!r}, which is not accepted: use {accepted}"
+
+
+def test_no_variable_is_forgotten_here() -> None:
+    assert {row[0] for row in ACCEPTED} == variables()
+    assert {row[0] for row in REFUSED} | TAKES_ANYTHING | {"SERVER_SECRET_KEY"} == variables()
+
+
+@pytest.mark.parametrize("name", sorted(variables()))
+@pytest.mark.parametrize("raw", ["", "  "])
+def test_an_empty_variable_is_an_absent_one(name: str, raw: str) -> None:
+    assert read_settings({name: raw}) == read_settings({})
+
+
+def test_without_any_variable() -> None:
+    settings = read_settings({})
+    assert settings == Settings(gateway_base_domain="llm.localhost")
+    assert (settings.clocks, settings.production) == (Clocks(connect=10, first_byte=60, idle=60, total=300), False)
+
+
+def test_the_environment_itself_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVER_PROXY_PORT", "9999")
+    assert read_settings().ports.proxy == 9999
+
+
+# The secret key.
+
+
+@pytest.mark.parametrize("key", ["short", "x" * 31, "ü" * 15])
+def test_a_short_secret_key_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(BadSetting) as told:
+        read_settings({"SERVER_SECRET_KEY": key})
+    assert str(told.value).startswith(f"SERVER_SECRET_KEY has {len(key.encode())} bytes, which is not accepted: use at")
+    assert "at least 32 random bytes" in str(told.value)
+    assert key not in str(told.value)
+
+
+# Deployments.
+
+
+@pytest.mark.parametrize("name", [*DEPLOYED, "Production", "PROD"])
+def test_a_deployment(name: str) -> None:
+    assert read_settings({"APP_ENV": name}).production
+
+
+@pytest.mark.parametrize("name", ["dev", "development", "test", ""])
+def test_no_deployment(name: str) -> None:
+    assert not read_settings({"APP_ENV": name}).production
+
+
+# `.env`.
+
+DOTENV = """\
+# what I like
+SERVER_PROXY_PORT=9001
+export LOG_FORMAT = text
+
+ SERVER_HOST='127.0.0.1'
+DB_PASSWORD="a=b#c"
+ # SERVER_MCP_PORT=1
+nonsense
+"""
+
+
+@pytest.fixture
+def dotenv(folder: Path) -> None:
+    (folder / ".env").write_text(DOTENV, "utf-8")
+
+
+def summary(environ: Mapping[str, str]) -> tuple[int, str, str, str, int]:
+    found = read_settings(environ)
+    return found.ports.proxy, found.log_format, found.ports.host, found.postgres.password, found.ports.mcp
+
+
+@pytest.mark.usefixtures("dotenv")
+@pytest.mark.parametrize("environ", [{}, {"APP_ENV": "dev"}, {"APP_ENV": ""}, {"APP_ENV": "local"}])
+def test_a_dotenv_is_loaded_in_development(environ: Mapping[str, str]) -> None:
+    assert summary(environ) == (9001, "text", "127.0.0.1", "a=b#c", 8082)
+
+
+@pytest.mark.usefixtures("dotenv")
+def test_the_real_environment_wins_over_a_dotenv() -> None:
+    environ = {"SERVER_PROXY_PORT": "9002", "DB_PASSWORD": "real"}
+    assert summary(environ) == (9002, "text", "127.0.0.1", "real", 8082)
+
+
+@pytest.mark.usefixtures("dotenv")
+@pytest.mark.parametrize("name", [*DEPLOYED, "PRODUCTION", " production "])
+def test_a_dotenv_is_not_loaded_in_a_deployment(name: str) -> None:
+    assert summary({"APP_ENV": name}) == (8081, "json", "0.0.0.0", "", 8082)
+
+
+def test_a_wrong_value_in_a_dotenv_is_told_in_the_same_words(folder: Path) -> None:
+    (folder / ".env").write_text("SERVER_PROXY_PORT=many\n", "utf-8")
+    with pytest.raises(BadSetting, match=f"^SERVER_PROXY_PORT is 'many', which is not accepted: use {PORT}$"):
+        read_settings({})
+
+
+def test_a_folder_named_dotenv_is_no_file(folder: Path) -> None:
+    (folder / ".env").mkdir()
+    assert read_settings({}) == read_settings({"APP_ENV": "dev"})
