@@ -18,7 +18,7 @@ from trustgate.admission.operation import CHAT, Asked, ask
 from trustgate.admission.plan import charge
 from trustgate.admission.session import session_id
 from trustgate.config.snapshot import Snapshot
-from trustgate.contract.context import AnswerView, Body, Chunk, RequestContext
+from trustgate.contract.context import Body, Chunk, RequestContext
 from trustgate.contract.errors import Refused
 from trustgate.contract.event import PolicyFinding
 from trustgate.contract.ports import StateUnavailable
@@ -37,6 +37,7 @@ from trustgate.relay import buffered
 from trustgate.relay.render import answered, denied, refuse
 from trustgate.relay.reply import Whole
 from trustgate.relay.streamed import Guarded, Passing, Replay, hold
+from trustgate.relay.tap import Tap
 from trustgate.settings import Limits
 from trustgate.telemetry.record import Record
 from trustgate.underway import Arrival, CallerLeft, Exchange, account, begin, dressed, keep_strongest
@@ -163,14 +164,12 @@ class Lifecycle:
         self, exchange: Exchange, caller: CallerReady, asked: Asked, arrival: Arrival, headers: Mapping[bytes, bytes]
     ) -> RequestContext:
         record = exchange.record
-        raw, model, stream = b"", "", False
+        body = Body(b"")
         if asked.operation.reads_body:
             _check_media(headers)
-            raw = await arrival.read(self._limits.max_body_bytes)
-            peeked = peek_request(raw)
-            model, stream = peeked.model, peeked.stream
-        record.request_bytes, record.requested_model, record.model, record.stream = len(raw), model, model, stream
-        body = Body(raw, model=model, stream=stream)
+            body = read_body(await arrival.read(self._limits.max_body_bytes))
+        record.request_bytes, record.stream = len(body.raw), body.stream
+        record.requested_model = record.model = body.model
         record.session_id = session_id(headers, body, header=caller.session_header, param=caller.session_param)
         exchange.ctx = RequestContext(
             id=exchange.trace.trace_id,
@@ -193,8 +192,9 @@ class Lifecycle:
             except StateUnavailable:
                 log.warning("the plan of gateway %s cannot be counted: the request was let through", gateway.id)
                 exchange.extra.append((b"x-ag-policy-degraded", b"plan"))
-        ruling = await self._runner.pre_request(caller.chains, ctx, exchange.findings)
+        ruling = await self._runner.pre_request(caller.chains, ctx, exchange.findings, read_body)
         exchange.ctx = ruling.ctx
+        exchange.record.model = ruling.ctx.body.model
         exchange.extra += ruling.headers
         return ruling
 
@@ -248,13 +248,14 @@ class Lifecycle:
         self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, upstream: Upstream, raw: bytes
     ) -> Whole:
         status, lens, record = upstream.status, LENSES[exchange.dialect], exchange.record
-        said = buffered.judge(status, raw, lens)
+        headers = returned(upstream.headers)
+        said = buffered.judge(status, raw, lens, headers)
         if said is not None:
             record.usage, record.finish_reason = said.usage, said.finish_reason
             record.model = said.model or record.model
         if caller.chains.pre_response and status < 300:
-            view = AnswerView(status=status, body=raw, text=lens.text(raw))
-            ruling = await self._runner.pre_response(caller.chains, ctx, view, exchange.findings)
+            view = partial(buffered.view, status, lens)
+            ruling = await self._runner.pre_response(caller.chains, ctx, view(raw), exchange.findings, view)
             exchange.extra += ruling.headers
             if ruling.stop is not None:
                 return _stopped(ruling.stop)
@@ -262,7 +263,7 @@ class Lifecycle:
         if status >= 400:
             exchange.extra.append((b"x-ag-error-source", b"upstream"))
             record.reason = "provider_error"
-        return Whole(status=status, headers=returned(upstream.headers), body=raw)
+        return Whole(status=status, headers=headers, body=raw)
 
     async def _carry_live(
         self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, upstream: Upstream, provider: str
@@ -310,16 +311,33 @@ class Lifecycle:
             await upstream.aclose()
         if parts is None:
             raise buffered.too_large(limit)
-        view = buffered.view_of_stream(upstream.status, b"".join(parts), LENSES[exchange.dialect])
-        ruling = await self._runner.pre_response(caller.chains, ctx, view, exchange.findings)
+        raw, lens = b"".join(parts), LENSES[exchange.dialect]
+        _account_held(exchange, raw)
+        view = partial(buffered.view_of_stream, upstream.status, lens)
+        ruling = await self._runner.pre_response(caller.chains, ctx, view(raw), exchange.findings, view)
         exchange.extra += ruling.headers
         stopped = None if ruling.stop is None else _stopped(ruling.stop)
-        return stopped, Replay(upstream, parts)
+        return stopped, Replay(upstream, parts if ruling.body is None else [ruling.body])
 
 
 _INTERNAL: Final = Refused(
     "internal_error", "The gateway failed at this request. Its trace id says which one.", status=500
 )
+
+
+def read_body(raw: bytes) -> Body:
+    """Return a body with the two fields of it that steer the request. Raises Refused (400)."""
+    peeked = peek_request(raw)
+    return Body(raw, model=peeked.model, stream=peeked.stream)
+
+
+def _account_held(exchange: Exchange, raw: bytes) -> None:
+    """What a held stream used is used, whether or not the caller will see any of it."""
+    tap = Tap(LENSES[exchange.dialect])
+    tap.feed(raw)
+    tap.read_end()
+    record = exchange.record
+    record.usage, record.finish_reason, record.model = tap.usage, tap.finish_reason, tap.model or record.model
 
 
 def _body_for(record: Record, body: Body, target: Target) -> bytes:

@@ -58,7 +58,9 @@ def test_the_header_goes_before_the_host() -> None:
     assert name({b"x-ag-gateway-slug": b"other", b"host": b"demo.llm.example.com"}) == "g2"
 
 
-@pytest.mark.parametrize("slug", [b"", b"  ", b"-demo", b"demo-", b"de mo", b"demo/v1", b"a" * 64, b"d\xe9mo", b"demo\x00"])
+@pytest.mark.parametrize(
+    "slug", [b"", b"  ", b"-demo", b"demo-", b"de mo", b"demo/v1", b"a" * 64, b"d\xe9mo", b"demo\x00"]
+)
 def test_a_header_that_holds_no_slug(slug: bytes) -> None:
     told = refused({b"x-ag-gateway-slug": slug, b"host": b"demo.llm.example.com"})
     assert (told.code, told.status, told.retry) == ("invalid_auth_request", 400, False)

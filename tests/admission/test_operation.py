@@ -29,8 +29,9 @@ PATHS: list[tuple[str, Operation, str]] = [
 @pytest.mark.parametrize("slash", ["", "/"])
 @pytest.mark.parametrize("version", ["", "/v1"])
 @pytest.mark.parametrize("consumer", ["", "my-app", "a", "x" * 63])
-@pytest.mark.parametrize(("path", "operation", "item"), PATHS)
-def test_the_table(path: str, operation: Operation, item: str, consumer: str, version: str, slash: str) -> None:
+@pytest.mark.parametrize("row", PATHS, ids=lambda row: row[0])
+def test_the_table(row: tuple[str, Operation, str], consumer: str, version: str, slash: str) -> None:
+    path, operation, item = row
     whole = f"{'/' + consumer if consumer else ''}{version}/{path}{slash}"
     assert ask(operation.method, whole) == Asked(operation, consumer, item)
 
@@ -62,7 +63,19 @@ def test_a_route_is_never_taken_for_a_consumer(segment: str, rest: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("", "/", "//", "/v1", "/v1/", "/my-app", "/my-app/", "/my-app/v1", "/my-app/v2/models", "/chat", "/completions"),
+        *(
+            "",
+            "/",
+            "//",
+            "/v1",
+            "/v1/",
+            "/my-app",
+            "/my-app/",
+            "/my-app/v1",
+            "/my-app/v2/models",
+            "/chat",
+            "/completions",
+        ),
         *("/v1/chat", "/v1/chat/completions/extra", "/my-app/v1/chat/completion", "/v1/v1/models", "/v1/embeddings"),
         *("/my-app/other/v1/models", "/healthz/v1/chat/completions", "/__/version", "no/slash"),
     ],

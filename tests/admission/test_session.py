@@ -62,7 +62,8 @@ def test_told(headers: dict[bytes, bytes], body: object, found: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [None, {}, *({"session": value} for value in (1, None, True, ["a"], {}, "tür", "two\nlines", "nul\x00", "😀"))]
+    "body",
+    [None, {}, *({"session": value} for value in (1, None, True, ["a"], {}, "tür", "two\nlines", "nul\x00", "😀"))],
 )
 def test_what_is_no_session_id_makes_a_new_one(body: object) -> None:
     assert is_new(asked({}, body))

@@ -145,7 +145,9 @@ def _children(draw: st.DrawFn, gateway_id: str) -> list[AnyRecord]:
         )
         for at, slug in zip(sorted(draw(st.sets(number))), draw(st.permutations(SLUGS)), strict=False)
     ]
-    registries = [registry(f"{gateway_id}-r{at}", gateway_id, enabled=draw(st.booleans())) for at in draw(st.sets(number))]
+    registries = [
+        registry(f"{gateway_id}-r{at}", gateway_id, enabled=draw(st.booleans())) for at in draw(st.sets(number))
+    ]
     policies = [policy(f"{gateway_id}-p{at}", gateway_id, priority=draw(number)) for at in draw(st.sets(number))]
     return [*auths, *consumers, *registries, *policies]
 

@@ -1,4 +1,4 @@
-"""A snapshot after any number of changes is the one that would have been built whole, and shares what did not change."""
+"""A snapshot after any number of changes is the one that would have been built whole, and shares all the rest."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -101,7 +101,7 @@ def test_the_indexes_that_a_change_does_not_touch_are_shared() -> None:
 
 
 def test_a_whole_load_forgets_what_was_known() -> None:
-    after = build(1, [*G1, *G2]).apply(batch(9, *map(put, G2), whole=True))
+    after = build(1, [*G1, *G2]).apply(batch(9, *(put(record) for record in G2), whole=True))
     assert after == build(9, G2)
 
 

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from trustgate import Body, Caller, Operation, PolicySettings, RequestContext, Services, Usage, hookimpl
 from trustgate.config.records import Policy
@@ -124,12 +125,14 @@ class Desk:
 
     async def pre_request(self) -> Ruling:
         async with asyncio.timeout(SOON):
-            return await self.runner.pre_request(self.chains, self.ctx, self.findings)
+            return await self.runner.pre_request(self.chains, self.ctx, self.findings, Body)
 
     async def pre_response(self, answer: AnswerView | None = None) -> Ruling:
         view = answer or AnswerView(status=200, body=b"answer", text="answer")
         async with asyncio.timeout(SOON):
-            return await self.runner.pre_response(self.chains, self.ctx, view, self.findings)
+            return await self.runner.pre_response(
+                self.chains, self.ctx, view, self.findings, lambda body: replace(view, body=body)
+            )
 
     async def on_chunk(self, text: str = "text", *, final: bool = False) -> Rewrite | Deny | None:
         chunk = Chunk(text=text, choice=0, final=final)
@@ -148,4 +151,3 @@ class Desk:
 def compiled(policies: Sequence[Policy], plugins: Sequence[Plugin], *, timeout: float = 2.0) -> Chains:
     services = Services(limiter=MemoryLimiter())
     return compile_chains(effective(policies, "c1"), Plugins(plugins), services, timeout=timeout)
-

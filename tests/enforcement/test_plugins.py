@@ -104,7 +104,7 @@ def test_nobody_takes_the_place_of_another_silently(install: Install, last: bool
     try:
         loaded = load_plugins()
     except BadPlugin as told:
-        assert "rate_limiter" in str(told)  # noqa: PT017
+        assert "rate_limiter" in str(told)
     else:
         found = loaded.get("rate_limiter")
         assert found is not None

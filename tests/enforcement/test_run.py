@@ -1,4 +1,4 @@
-"""The runner: what verdicts do, in each mode; who wins; what a policy that cannot decide means; and nothing left behind."""
+"""The runner: what verdicts do, in each mode; who wins; what it means not to decide; and nothing left behind."""
 
 import asyncio
 import gc
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from trustgate import Answer, Deny, Proceed, RequestContext, Rewrite
-from trustgate.contract.context import AnswerView, Chunk
+from trustgate.contract.context import AnswerView, Body, Chunk
 from trustgate.contract.usage import Usage
 
 from .kit import SOON, Desk, Hook, Lenient, Rule, context, policy, raises, rule, says
@@ -30,23 +30,21 @@ def judged(verdict: object, **fields: Any) -> Desk:
 
 @pytest.mark.parametrize("mode", ["enforce", "throttle"])
 @pytest.mark.parametrize(
-    ("verdict", "decision", "flagged", "status", "stops"),
+    ("verdict", "noted", "stops"),
     [
-        (None, "allowed", False, 0, False),
-        (Proceed(), "allowed", False, 0, False),
-        (Proceed(body=BODY), "rewritten", False, 0, False),
-        (HERE, "answered", False, 0, True),
-        (NO, "block", True, 418, True),
+        (None, ("allowed", False, 0), False),
+        (Proceed(), ("allowed", False, 0), False),
+        (Proceed(body=BODY), ("rewritten", False, 0), False),
+        (HERE, ("answered", False, 0), True),
+        (NO, ("block", True, 418), True),
     ],
 )
-async def test_a_verdict_is_heeded(
-    verdict: Any, decision: str, flagged: bool, status: int, stops: bool, mode: str
-) -> None:
+async def test_a_verdict_is_heeded(verdict: Any, noted: tuple[str, bool, int], stops: bool, mode: str) -> None:
     desk = judged(verdict, mode=mode)
     ruling = await desk.pre_request()
     assert ruling.stop is (verdict if stops else None)
     (finding,) = desk.findings
-    assert (finding.decision, finding.flagged, finding.status_code) == (decision, flagged, status)
+    assert (finding.decision, finding.flagged, finding.status_code) == noted
     assert (finding.error, finding.error_type) == (False, "")
     assert (finding.policy_id, finding.slug, finding.name) == ("p0", "guard_0", "policy p0")
     assert (finding.stage, finding.mode) == ("pre_request", mode)
@@ -497,8 +495,7 @@ async def test_leaving_cancels_every_hook(known: bool) -> None:
     meeting.rounds = 1
     request = asyncio.create_task(desk.pre_request())
     async with asyncio.timeout(SOON):
-        while meeting.here < 3:
-            await asyncio.sleep(0)
+        await meeting.full.wait()
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
@@ -683,7 +680,12 @@ async def test_everybody_hears_of_the_usage_whatever_the_others_do() -> None:
         return rule(hook, "post_response", **fields)
 
     desk = Desk(
-        stage(hear), stage(raises(Odd())), stage(forever, timeout_ms=10), stage(says(NO)), stage(says("odd")), stage(hear)
+        stage(hear),
+        stage(raises(Odd())),
+        stage(forever, timeout_ms=10),
+        stage(says(NO)),
+        stage(says("odd")),
+        stage(hear),
     )
     await desk.post_response(Usage(input=3, output=4))
     assert heard == [7, 7]
@@ -710,7 +712,7 @@ async def test_many_requests_at_once_do_not_mix() -> None:
 
     async def one(at: int) -> None:
         raw = b"%d" % at
-        ruling = await desk.runner.pre_request(desk.chains, context(raw), [])
+        ruling = await desk.runner.pre_request(desk.chains, context(raw), [], Body)
         assert ruling.ctx.body.raw == raw + b"!!"
         assert list(ruling.headers) == [(b"x-id", raw), (b"x-id", raw + b"!")]
 

@@ -25,7 +25,11 @@ from trustgate.providers.dialects import (
 DEEP = b"[" * 100_000
 
 values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**60), 2**60)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
@@ -93,7 +97,9 @@ def test_what_is_no_json(raw: bytes) -> None:
     assert refused(raw).code == "invalid_json"
 
 
-@pytest.mark.parametrize("raw", [DEEP, b'{"x":' + DEEP, b'{"x":' * 50_000, b'{"model":' + DEEP, b'{"messages":[' + DEEP + b"]}"])
+@pytest.mark.parametrize(
+    "raw", [DEEP, b'{"x":' + DEEP, b'{"x":' * 50_000, b'{"model":' + DEEP, b'{"messages":[' + DEEP + b"]}"]
+)
 def test_a_nesting_bomb_is_refused(raw: bytes) -> None:
     assert refused(raw).code in {"invalid_json", "invalid_request"}
 
@@ -120,7 +126,7 @@ def test_another_model_and_every_other_value_as_the_very_bytes(
     assert now.pop("model") == msgspec.Raw(b'"new"')
     was.pop("model", None)
     assert {name: bytes(value) for name, value in now.items()} == {name: bytes(value) for name, value in was.items()}
-    assert list(now) == [name for name in was]
+    assert list(now) == list(was)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +154,10 @@ def test_a_model_that_is_named_twice_is_named_once_afterwards() -> None:
     ("raw", "said"),
     [
         (b'{"choices":[]}', Answered(is_answer=True)),
-        (b'{"model":"m","choices":[{"finish_reason":"stop"}]}', Answered(model="m", finish_reason="stop", is_answer=True)),
+        (
+            b'{"model":"m","choices":[{"finish_reason":"stop"}]}',
+            Answered(model="m", finish_reason="stop", is_answer=True),
+        ),
         (
             b'{"choices":[{"finish_reason":null},{"finish_reason":"length"},{"finish_reason":"stop"}]}',
             Answered(finish_reason="length", is_answer=True),
@@ -173,7 +182,19 @@ def test_an_answer_is_peeked_at(raw: bytes, said: Answered) -> None:
     assert peek_answer(raw) == said
 
 
-GARBAGE = (b"", b"null", b"[]", b"5", b'"x"', b"<html>", b"{", b'{"model":"\xff"}', DEEP, b'{"error":' + DEEP, b'{"x":' * 50_000)
+GARBAGE = (
+    b"",
+    b"null",
+    b"[]",
+    b"5",
+    b'"x"',
+    b"<html>",
+    b"{",
+    b'{"model":"\xff"}',
+    DEEP,
+    b'{"error":' + DEEP,
+    b'{"x":' * 50_000,
+)
 
 
 @pytest.mark.parametrize("raw", GARBAGE, ids=lambda raw: repr(raw[:20]))

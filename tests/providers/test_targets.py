@@ -63,7 +63,11 @@ def test_openai_itself() -> None:
         ("https://LLM.Example.com:8443/v1", ("https", "llm.example.com", 8443), b"/v1/chat/completions"),
         ("http://127.0.0.1:8000", ("http", "127.0.0.1", 8000), b"/chat/completions"),
         ("http://[::1]:8000/v1", ("http", "::1", 8000), b"/v1/chat/completions"),
-        ("https://x.example.com/o?api-version=1", ("https", "x.example.com", 443), b"/o/chat/completions?api-version=1"),
+        (
+            "https://x.example.com/o?api-version=1",
+            ("https", "x.example.com", 443),
+            b"/o/chat/completions?api-version=1",
+        ),
         ("https://x.example.com?a=1&b=2", ("https", "x.example.com", 443), b"/chat/completions?a=1&b=2"),
         ("https://x.example.com/o#part", ("https", "x.example.com", 443), b"/o/chat/completions"),
         ("https://x.example.com/a%20b", ("https", "x.example.com", 443), b"/a%20b/chat/completions"),
@@ -168,7 +172,7 @@ def test_models_and_weight() -> None:
     assert free.may_serve("anything")
     rules = ModelPolicy(registry_id="r1", allowed=("a", "b"), default="a")
     bound = compiled(registry(), rules, weight=7)
-    assert (bound.allowed, bound.default, bound.weight) == ({"a", "b"}, "a", 7)
+    assert (bound.allowed, bound.default, bound.weight) == (frozenset(("a", "b")), "a", 7)
     assert bound.may_serve("a")
     assert not bound.may_serve("c")
     assert compiled(registry(), ModelPolicy(registry_id="r1", default="z")).allowed is None
@@ -214,7 +218,14 @@ def test_options_that_are_wrong(made: Registry, why: str) -> None:
 
 @pytest.mark.parametrize(
     "base_url",
-    ["https://x.example.com:port", "https://x.example.com:99999", "https://x.example.com:-1", "https://[::1", "https://:8080/v1", "https://@/v1"],
+    [
+        "https://x.example.com:port",
+        "https://x.example.com:99999",
+        "https://x.example.com:-1",
+        "https://[::1",
+        "https://:8080/v1",
+        "https://@/v1",
+    ],
 )
 def test_an_address_that_is_none(base_url: str) -> None:
     assert refused(registry(base_url=base_url))
@@ -226,7 +237,7 @@ def test_an_address_that_is_none(base_url: str) -> None:
         registry(auth=key(api_key="sk-…")),
         registry(auth=key(header_name="x-key", header_value="ключ")),
         registry(auth=key(header_name="x-ключ", header_value="k")),
-        registry(headers={"x-team": "münchen–süd"}),
+        registry(headers={"x-team": "münchen…"}),
         registry(auth=key(api_key="sk-1\r\nx-evil: 1")),
         registry(auth=key(api_key="sk-1\n")),
         registry(headers={"x-team": "a\r\nb"}),

@@ -105,7 +105,7 @@ async def test_the_text_that_leaves_is_the_text_rewritten(said: list[str], hold_
 @given(texts, windows, cut(st.just(b"")))
 @settings(deadline=None, max_examples=80)
 async def test_it_can_grow_and_shrink(said: list[str], hold_back: int, _: object) -> None:
-    for old, new in (("xyz", "-" * 20), ("xyz", ""), ("xyz", "é😀\"\\")):
+    for old, new in (("xyz", "-" * 20), ("xyz", ""), ("xyz", 'é😀"\\')):
         out = b"".join(await drain(guarded(Scripted(answer(*said)), swap(old, new), hold_back)))
         assert text_of(out) == "".join(said).replace(old, new)
 
@@ -267,14 +267,20 @@ async def test_everything_but_the_text_stays_as_it_is(pieces: list[bytes], hold_
 
 def _textless(event: Any) -> Any:
     choices = event.get("choices", ())
-    bare = [{**one, "delta": {**one.get("delta", {}), "content": ""}} for one in choices if "content" in one.get("delta", {})]
+    bare = [
+        {**one, "delta": {**one.get("delta", {}), "content": ""}}
+        for one in choices
+        if "content" in one.get("delta", {})
+    ]
     return {**event, "choices": bare or choices}
 
 
 async def test_a_choice_that_has_finished_does_not_hold_back_the_others() -> None:
     """Nothing more follows for it: what it said last need not wait, and what others say must not wait for it."""
     pieces = [says("short", 0), says(None, 0, finish="stop"), *(says("word ", 1) for _ in range(100)), *ends()]
-    upstream = Scripted(pieces, before=lambda: looks.append(len(text_of(whole_events(upstream.fed), 1)) - len(text_of(out, 1))))
+    upstream = Scripted(
+        pieces, before=lambda: looks.append(len(text_of(whole_events(upstream.fed), 1)) - len(text_of(out, 1)))
+    )
     looks: list[int] = []
     live = guarded(upstream, keep, 6)
     out = b""
@@ -325,7 +331,9 @@ async def test_an_odd_event_does_no_harm(odd: bytes, judge: Judge) -> None:
     assert live.complete
 
 
-@pytest.mark.parametrize("rest", [b'"x":"\xff"', b'"x":' + b"9" * 5000, b'"x":' + b"[" * 900 + b"]" * 900, b'"x":1e999'])
+@pytest.mark.parametrize(
+    "rest", [b'"x":"\xff"', b'"x":' + b"9" * 5000, b'"x":' + b"[" * 900 + b"]" * 900, b'"x":1e999']
+)
 async def test_an_event_that_can_be_judged_but_not_rewritten_does_not_end_in_an_exception(rest: bytes) -> None:
     event = b'data: {"choices":[{"index":0,"delta":{"content":"secret"}}],' + rest + b"}\n\n"
     live = guarded(Scripted([event, *ends()]), swap("secret", "******"), 3)

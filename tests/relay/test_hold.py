@@ -53,5 +53,5 @@ async def test_a_replay_can_be_relayed() -> None:
 
 async def test_the_view_of_a_held_stream_is_its_text() -> None:
     raw = b"".join([says("Hello"), says("Hi", 1), says(" world"), says(" you", 1), data({"choices": []}), *answer("!")])
-    view = view_of_stream(200, raw, LENS)
+    view = view_of_stream(200, LENS, raw)
     assert (view.status, view.body, view.text, view.streamed) == (200, raw, "Hello world!\nHi you", True)

@@ -109,7 +109,9 @@ async def test_an_end_without_the_end(pieces: Sequence[bytes]) -> None:
     assert live.refused is not None
 
 
-@pytest.mark.parametrize("pieces", [answer("Hi", done=False), answer("Hi", usage=False, done=False), [says("Hi"), DONE]])
+@pytest.mark.parametrize(
+    "pieces", [answer("Hi", done=False), answer("Hi", usage=False, done=False), [says("Hi"), DONE]]
+)
 async def test_an_end_that_says_so_in_one_of_its_ways(pieces: Sequence[bytes]) -> None:
     live = passing(Scripted(pieces))
     assert b"".join(await drain(live)) == b"".join(pieces)

@@ -89,7 +89,9 @@ def test_the_first_bytes_are_timed() -> None:
     assert tap.first_at == first
 
 
-@pytest.mark.parametrize("piece", [b"\xff\xfe", b'data: {"model":"\xff"}\n\n', b"data: {\n\n", b"data: " + b"[" * 5000 + b"\n\n"])
+@pytest.mark.parametrize(
+    "piece", [b"\xff\xfe", b'data: {"model":"\xff"}\n\n', b"data: {\n\n", b"data: " + b"[" * 5000 + b"\n\n"]
+)
 def test_garbage_is_no_end_and_does_no_harm(piece: bytes) -> None:
     tap = Tap(LENS)
     tap.feed(piece)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from time import time_ns
 from typing import Final
 
+import msgspec
+
 from trustgate.contract.chance import random_digits
 from trustgate.contract.context import Body
 
@@ -18,11 +20,17 @@ def session_id(headers: Mapping[bytes, bytes], body: Body, *, header: bytes, par
     told = headers.get(header)
     if told:
         return told[:LONGEST].decode("latin-1")
-    if param and body.raw:
-        named = body.json().get(param)
-        if named and isinstance(named, str) and named.isprintable() and named.isascii():
-            return named[:LONGEST]
-    return new_session_id()
+    return (_field(body.raw, param) if param and body.raw else "") or new_session_id()
+
+
+def _field(raw: bytes, param: str) -> str:
+    """Read one field; whatever stands in the others is not ours to judge."""
+    try:
+        fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        named = msgspec.json.decode(fields[param], type=str) if param in fields else ""
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return ""
+    return named[:LONGEST] if named.isprintable() and named.isascii() else ""
 
 
 def new_session_id() -> str:

@@ -6,7 +6,7 @@ pay for. One that waits is put under its clock; where a batch holds several that
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine, Generator, Iterable, Mapping, MutableSequence, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, MutableSequence, Sequence
 from time import perf_counter
 from typing import Any, Final, assert_never, cast
 
@@ -51,19 +51,28 @@ class Runner:
     def __init__(self, *, throttle_wait: float) -> None:
         self._throttle_wait = throttle_wait
 
-    async def pre_request(self, chains: Chains, ctx: RequestContext, findings: Findings) -> Ruling:
-        """Run the policies before a target is chosen. A rewrite is what the batches behind it see."""
+    async def pre_request(
+        self, chains: Chains, ctx: RequestContext, findings: Findings, reread: Callable[[bytes], Body]
+    ) -> Ruling:
+        """Run the policies before a target is chosen. A rewrite, `reread`, is what the batches behind it see."""
         headers: list[Header] = []
         for batch in chains.pre_request:
             stop, body = await self._batch(batch, ctx, None, findings, headers)
             if stop is not None:
                 return Ruling(ctx=ctx, stop=stop, headers=headers)
             if body is not None:
-                ctx = replace(ctx, body=Body(body, model=ctx.body.model, stream=ctx.body.stream))
+                ctx = replace(ctx, body=reread(body))
         return Ruling(ctx=ctx, headers=headers)
 
-    async def pre_response(self, chains: Chains, ctx: RequestContext, answer: AnswerView, findings: Findings) -> Ruling:
-        """Run the policies on a whole answer. A rewrite is what the batches behind it see."""
+    async def pre_response(
+        self,
+        chains: Chains,
+        ctx: RequestContext,
+        answer: AnswerView,
+        findings: Findings,
+        reread: Callable[[bytes], AnswerView],
+    ) -> Ruling:
+        """Run the policies on a whole answer. A rewrite, `reread`, is what the batches behind it see."""
         headers: list[Header] = []
         changed: bytes | None = None
         for batch in chains.pre_response:
@@ -72,7 +81,7 @@ class Runner:
             if stop is not None:
                 return Ruling(ctx=ctx, stop=stop, headers=headers)
             if body is not None:
-                changed, answer = body, replace(answer, body=body)
+                changed, answer = body, reread(body)
         return Ruling(ctx=ctx, headers=headers, body=changed)
 
     async def on_chunk(
@@ -226,7 +235,6 @@ def _heed(
             headers += verdict.headers
             return None, verdict.body
         case Answer() | Deny():
-            headers += verdict.headers
             return verdict, None
         case Rewrite():
             return None, None

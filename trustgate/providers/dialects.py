@@ -15,6 +15,9 @@ from trustgate.contract.errors import Refused
 from trustgate.contract.lens import Answered, Lens, Said
 from trustgate.contract.usage import Usage
 
+Fields = dict[str, msgspec.Raw]
+"""A JSON object whose values keep their bytes."""
+
 
 class _AskPeek(Struct):
     model: str | None = None
@@ -51,10 +54,12 @@ def _wrong_type(error: msgspec.ValidationError) -> Refused:
 
 
 def with_model(raw: bytes, model: str) -> bytes:
-    """Return the body asking for another model. Every other field keeps its very bytes."""
-    fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    fields["model"] = msgspec.Raw(msgspec.json.encode(model))
-    return msgspec.json.encode(fields)
+    """Return the body asking for another model. Every other field keeps its very bytes. Raises Refused (400)."""
+    try:
+        fields = msgspec.json.decode(raw, type=Fields)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Refused("invalid_json", "The body is not valid JSON.", status=400, retry=False) from error
+    return msgspec.json.encode({**fields, "model": _raw(model)})
 
 
 class _PromptDetails(Struct):
@@ -216,9 +221,6 @@ def event_said(raw: bytes) -> Said:
         if text:
             texts[choice.index] = texts.get(choice.index, "") + text
     return Said(texts=texts, finished=frozenset(choice.index for choice in choices if choice.finish_reason))
-
-
-Fields = dict[str, msgspec.Raw]
 
 
 def with_delta_text(raw: bytes, texts: Mapping[int, str]) -> bytes:

@@ -1,6 +1,6 @@
 """Whole answers: read, judged, and carried back as the very bytes that came."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -8,7 +8,7 @@ import msgspec
 from trustgate.contract.context import AnswerView
 from trustgate.contract.errors import Refused
 from trustgate.contract.lens import Answered, Lens
-from trustgate.contract.upstream import Upstream
+from trustgate.contract.upstream import Header, Upstream
 from trustgate.relay import sse
 
 _ERROR_KEYS: Final = ("message", "error", "detail", "msg")
@@ -41,12 +41,12 @@ def too_large(limit: int) -> Refused:
     )
 
 
-def judge(status: int, raw: bytes, lens: Lens) -> Answered | None:
+def judge(status: int, raw: bytes, lens: Lens, headers: Sequence[Header] = ()) -> Answered | None:
     """Return what an answer says of itself. Raises Refused for what is neither an answer nor a readable error."""
     said = lens.answer(raw)
     if status >= 400:
         if said is None or said.error is None:
-            raise _foreign_error(status, raw)
+            raise _foreign_error(status, raw, headers)
         return None
     if said is None or not (said.is_answer or said.error is not None):
         raise _not_an_answer(status, raw)
@@ -55,7 +55,12 @@ def judge(status: int, raw: bytes, lens: Lens) -> Answered | None:
     return said
 
 
-def view_of_stream(status: int, raw: bytes, lens: Lens) -> AnswerView:
+def view(status: int, lens: Lens, raw: bytes) -> AnswerView:
+    """Return a whole answer as policies see it."""
+    return AnswerView(status=status, body=raw, text=lens.text(raw))
+
+
+def view_of_stream(status: int, lens: Lens, raw: bytes) -> AnswerView:
     """Return a held stream as the policies for whole answers see it: the text of all its events."""
     texts: dict[int, str] = {}
     for event in sse.split(raw):
@@ -83,14 +88,18 @@ def _error_within(status: int, error: object) -> Refused:
     )
 
 
-def _foreign_error(status: int, raw: bytes) -> Refused:
+def _foreign_error(status: int, raw: bytes, headers: Sequence[Header]) -> Refused:
     """A failure whose body is no error of the dialect: another server's JSON, or a page of HTML."""
     try:
         message = _message(msgspec.json.decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         message = "it sent no readable error"
     return Refused(
-        "provider_error", f"The provider failed with status {status}: {message}", status=status, source="upstream"
+        "provider_error",
+        f"The provider failed with status {status}: {message}",
+        status=status,
+        headers=[header for header in headers if not header[0].startswith(b"content-")],
+        source="upstream",
     )
 
 

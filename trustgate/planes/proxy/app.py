@@ -25,7 +25,7 @@ log = logging.getLogger("trustgate.proxy")
 class HttpArrival:
     """An ASGI request as the life cycle sees it."""
 
-    __slots__ = ("_receive", "client_ip", "headers", "method", "path")
+    __slots__ = ("_receive", "client_ip", "headers", "method", "path", "reading")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         client = scope.get("client")
@@ -34,20 +34,28 @@ class HttpArrival:
         self.headers: Sequence[Header] = scope["headers"]
         self.client_ip: str = client[0] if client else ""
         self._receive = receive
+        self.reading = False
 
     async def read(self, limit: int) -> bytes:
         """Read the body. Raises Refused (413) beyond `limit` bytes, CallerLeft when the caller left meanwhile."""
+        self.reading = True
         message = await self._next()
         body: bytes = message.get("body", b"")
         if not message.get("more_body", False):
+            self.reading = False
             return _within(body, limit)
+        return await self._rest(body, limit)
+
+    async def _rest(self, body: bytes, limit: int) -> bytes:
         parts, size = [body], len(body)
+        message: Message = {"more_body": True}
         while message.get("more_body", False):
             message = await self._next()
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > limit:
                 raise _too_large(limit)
+        self.reading = False
         return b"".join(parts)
 
     async def _next(self) -> Message:
@@ -60,17 +68,18 @@ class HttpArrival:
 class Watch:
     """Notices that the caller has left, and cancels the task that serves it."""
 
-    __slots__ = ("_receive", "_watching", "gone", "task")
+    __slots__ = ("_arrival", "_receive", "_watching", "gone", "task")
 
-    def __init__(self, receive: Receive, task: "asyncio.Task[object]") -> None:
+    def __init__(self, arrival: HttpArrival, receive: Receive, task: "asyncio.Task[object]") -> None:
+        self._arrival = arrival
         self._receive = receive
         self._watching: asyncio.Task[Message] | None = None
         self.task = task
         self.gone = False
 
     def start(self) -> None:
-        """Watch from now on."""
-        if self._watching is None:
+        """Watch from now on; not while the body is being read, for then it is the reader who hears of it."""
+        if self._watching is None and not self._arrival.reading:
             self._watching = asyncio.ensure_future(self._next())
             self._watching.add_done_callback(self._told)
 
@@ -145,10 +154,11 @@ class ProxyApp:
             return
         task = asyncio.current_task()
         assert task is not None
-        watch = Watch(receive, task)
+        arrival = HttpArrival(scope, receive)
+        watch = Watch(arrival, receive, task)
         self._patrol.add(watch)
         try:
-            await self._serve(scope, receive, send, watch)
+            await self._serve(arrival, send, watch)
         except CallerLeft:
             log.debug("a caller left before its request was complete")
         except asyncio.CancelledError:
@@ -167,8 +177,8 @@ class ProxyApp:
             await asyncio.wait(left, timeout=1.0)
         return len(left)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, watch: Watch) -> None:
-        exchange = await self._lifecycle.handle(HttpArrival(scope, receive))
+    async def _serve(self, arrival: HttpArrival, send: Send, watch: Watch) -> None:
+        exchange = await self._lifecycle.handle(arrival)
         reply = exchange.reply
         if isinstance(reply, Whole):
             await self._send_whole(exchange, reply, send)
