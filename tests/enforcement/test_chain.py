@@ -15,7 +15,6 @@ from trustgate.contract import hookspecs
 from trustgate.contract.context import Stage
 from trustgate.enforcement.chain import compile_chains, effective
 from trustgate.enforcement.plugins import STAGES, Plugins
-
 from trustgate.state.memory import MemoryLimiter
 
 from .kit import Desk, Lenient, Plain, compiled, plugin, policy, rule, says

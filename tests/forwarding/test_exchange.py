@@ -101,7 +101,9 @@ class Forwarding:
 
     @property
     def noted(self) -> list[tuple[int, str, str, str, int, str]]:
-        return [(it.attempt, it.registry_id, it.provider, it.outcome, it.status_code, it.failure) for it in self.attempts]
+        return [
+            (it.attempt, it.registry_id, it.provider, it.outcome, it.status_code, it.failure) for it in self.attempts
+        ]
 
 
 async def test_the_first_that_answers_has_answered() -> None:

@@ -34,7 +34,16 @@ def test_forwarded(name: bytes) -> None:
     [
         *(b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"proxy-authorization"),
         *(b"host", b"content-length", b"content-encoding", b"accept-encoding", b"expect", b"range", b"if-match"),
-        *(b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie", b"set-cookie", b"origin", b"referer"),
+        *(
+            b"authorization",
+            b"x-api-key",
+            b"api-key",
+            b"x-goog-api-key",
+            b"cookie",
+            b"set-cookie",
+            b"origin",
+            b"referer",
+        ),
         *(b"x-forwarded-for", b"x-real-ip", b"forwarded", b"via", b"cf-connecting-ip", b"x-forwarded-host"),
         *(b"x-ag-api-key", b"x-ag-gateway-slug", b"x-session-id", b"x-echo-options", b"x-anything"),
         *(b"traceparent", b"user-agent", b"x-request-id"),
@@ -51,7 +60,11 @@ def test_a_header_that_is_sent_twice_goes_on_twice_in_its_order() -> None:
 
 def test_what_the_registry_sets_wins_over_what_the_caller_sent() -> None:
     own = (b"openai-organization", b"org-ours")
-    assert sent([(b"openai-organization", b"org-theirs"), (b"accept", b"*/*")], own) == [(b"accept", b"*/*"), own, *OURS]
+    assert sent([(b"openai-organization", b"org-theirs"), (b"accept", b"*/*")], own) == [
+        (b"accept", b"*/*"),
+        own,
+        *OURS,
+    ]
 
 
 def test_the_callers_agent_stands_behind_ours() -> None:
@@ -75,7 +88,14 @@ def test_returned(name: bytes) -> None:
     "name",
     [
         *(b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"set-cookie", b"server", b"date"),
-        *(b"alt-svc", b"strict-transport-security", b"cf-ray", b"access-control-allow-origin", b"via", b"x-ag-revision"),
+        *(
+            b"alt-svc",
+            b"strict-transport-security",
+            b"cf-ray",
+            b"access-control-allow-origin",
+            b"via",
+            b"x-ag-revision",
+        ),
         *(b"www-authenticate", b"location", b"x-ratelimit", b"traceparent", b"server-timing"),
     ],
 )
@@ -84,7 +104,12 @@ def test_never_returned(name: bytes) -> None:
 
 
 def test_returned_headers_keep_their_order_and_number() -> None:
-    headers: list[Header] = [(b"x-request-id", b"1"), (b"server", b"x"), (b"retry-after", b"2"), (b"x-request-id", b"3")]
+    headers: list[Header] = [
+        (b"x-request-id", b"1"),
+        (b"server", b"x"),
+        (b"retry-after", b"2"),
+        (b"x-request-id", b"3"),
+    ]
     assert returned(headers) == [headers[0], headers[2], headers[3]]
 
 

@@ -64,7 +64,7 @@ class Line:
 
 
 def target(host: str, **fields: Any) -> Target:
-    given = {
+    given: dict[str, Any] = {
         "registry_id": host,
         "provider": f"{host} inc",
         "dialect": "openai",

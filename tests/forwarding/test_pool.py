@@ -14,7 +14,7 @@ CHAT = "chat_completions"
 
 
 def target(id_: str, *allowed: str, **fields: Any) -> Target:
-    given = {
+    given: dict[str, Any] = {
         "registry_id": id_,
         "provider": f"provider of {id_}",
         "dialect": "openai",
@@ -94,7 +94,9 @@ def test_a_model_that_nobody_may_be_asked_for() -> None:
 def test_nobody_at_all(made: Pool, operation: str, said: str) -> None:
     told = refused(made, "m-small", operation)
     assert (told.code, told.status) == ("no_backend_available", 503)
-    assert told.message == f"No registry of this consumer can serve {operation}" + (said if said[0] == ":" else f" {said}")
+    assert told.message == f"No registry of this consumer can serve {operation}" + (
+        said if said[0] == ":" else f" {said}"
+    )
 
 
 def test_an_empty_list_of_models_is_no_model() -> None:

@@ -19,7 +19,13 @@ def targets(*shares: int) -> list[Target]:
     origin = Origin(scheme="https", host="api.example.com", port=443)
     return [
         Target(
-            registry_id=f"r{at}", provider="openai", dialect="openai", origin=origin, targets={}, headers=(), weight=share
+            registry_id=f"r{at}",
+            provider="openai",
+            dialect="openai",
+            origin=origin,
+            targets={},
+            headers=(),
+            weight=share,
         )
         for at, share in enumerate(shares)
     ]
