@@ -84,18 +84,19 @@ class Lifecycle:
         headers = dict(arrival.headers)
         exchange = begin(arrival, headers.get(b"traceparent", b""), self._ready)
         try:
-            exchange.reply = await self._steps(exchange, arrival, headers)
+            reply = await self._steps(exchange, arrival, headers)
         except Refused as refused:
             exchange.record.reason = refused.code
-            exchange.reply = refuse(refused, exchange.dialect)
+            reply = refuse(refused, exchange.dialect)
         except (asyncio.CancelledError, CallerLeft):
-            self.finish(exchange, disconnected=True)
+            self.finish(exchange, disconnected=arrival.gone)
             raise
         except Exception:  # a fault of ours: the caller gets a clean 500 and the event still leaves
             log.exception("request %s failed", exchange.trace.trace_id)
             exchange.record.reason = "internal_error"
-            exchange.reply = refuse(_INTERNAL, exchange.dialect)
-        exchange.headers = dressed(exchange)
+            reply = refuse(_INTERNAL, exchange.dialect)
+        exchange.reply = reply
+        exchange.headers = dressed(exchange, reply)
         return exchange
 
     def finish(self, exchange: Exchange, *, disconnected: bool = False) -> None:
@@ -230,7 +231,7 @@ class Lifecycle:
     ) -> Whole | Passing:
         upstream, provider = forwarded.upstream, forwarded.target.provider
         heads = lookup(upstream.headers)
-        live = heads.get(b"content-type", b"").startswith(EVENT_STREAM) and 200 <= upstream.status < 300
+        live = heads.get(b"content-type", b"").lower().startswith(EVENT_STREAM) and 200 <= upstream.status < 300
         exchange.extra.append((b"x-selected-provider", provider.encode()))
         try:
             if live:

@@ -1,6 +1,7 @@
 """The only reader of the environment. A wrong value stops the start: which variable, its value, what is accepted."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +12,7 @@ from trustgate.contract.policy import seconds
 from trustgate.contract.upstream import Clocks
 
 T = TypeVar("T")
+_PROXY = re.compile(r"(https?://)?([^/@\s]+@)?(\[[0-9a-fA-F:.]+\]|[^/@:\s\[\]]+)(:\d{1,5})?/?")
 DEPLOYED = ("prod", "production", "staging", "stage")
 
 
@@ -273,5 +275,12 @@ def _cors(read: Reader) -> CorsSettings:
 
 
 def _proxies(read: Reader) -> dict[str, str]:
-    found = {scheme: read.text(f"{scheme.upper()}_PROXY", read.text(f"{scheme}_proxy")) for scheme in ("https", "http")}
+    found = {scheme: _proxy(read, f"{scheme.upper()}_PROXY", f"{scheme}_proxy") for scheme in ("https", "http")}
     return {scheme: url for scheme, url in found.items() if url}
+
+
+def _proxy(read: Reader, *names: str) -> str:
+    name = next((each for each in names if read.text(each)), "")
+    if name and not _PROXY.fullmatch(read.text(name)):
+        raise BadSetting(f"{name} is not the address of a proxy, which is accepted as http://host:port")
+    return read.text(name) if name else ""

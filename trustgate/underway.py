@@ -1,5 +1,6 @@
 """One request under way: what is learnt of it, what its answer is dressed in, what is said of it at its end."""
 
+import re
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Final, Protocol
@@ -15,15 +16,23 @@ from trustgate.telemetry.trace import Trace, start_trace
 
 
 class Arrival(Protocol):
-    """A request at the door, its body not yet read. Header names are lower case."""
+    """A request at the door, its body not yet read. Header names are lower case. `gone` once its caller has left."""
 
     method: str
     path: str
     headers: Sequence[Header]
     client_ip: str
+    gone: bool
 
     async def read(self, limit: int) -> bytes:
         """Read the body. Raises Refused (413) when it is larger than `limit` bytes, CallerLeft."""
+
+
+LEFT: Final = 499
+"""The status of a request whose caller left before it was answered; nobody sees it but the operator."""
+CUT: Final = 503
+"""The status of a request that the end of the process cut off."""
+_KEY: Final = re.compile(r"ag_[A-Za-z0-9_-]{8,}")
 
 
 class CallerLeft(Exception):
@@ -49,7 +58,7 @@ class Exchange:
         self.attempts: list[Attempt] = []
         self.extra: list[Header] = []
         self.forwarded_from = 0.0
-        self.reply: Whole | Passing
+        self.reply: Whole | Passing | None = None
         self.headers: list[Header] = []
 
 
@@ -63,15 +72,20 @@ def begin(arrival: Arrival, traceparent: bytes, ready: Ready) -> Exchange:
         parent_span_id=trace.parent_span_id,
         revision=ready.snapshot.revision,
         method=arrival.method,
-        path=arrival.path,
+        path=_without_keys(arrival.path),
         ip=arrival.client_ip,
     )
     return Exchange(ready, record, trace)
 
 
-def dressed(exchange: Exchange) -> list[Header]:
+def _without_keys(path: str) -> str:
+    """Callers paste keys into addresses; what is written down of a request must not hold one."""
+    return _KEY.sub("ag_***", path) if "ag_" in path else path
+
+
+def dressed(exchange: Exchange, reply: Whole | Passing) -> list[Header]:
     """The reply's headers and those that every answer of this plane has."""
-    record, reply, trace_id = exchange.record, exchange.reply, exchange.trace.trace_id.encode()
+    record, trace_id = exchange.record, exchange.trace.trace_id.encode()
     record.status = reply.status
     headers = [*reply.headers, *exchange.extra]
     for name, _ in reply.headers:
@@ -93,12 +107,15 @@ def account(exchange: Exchange, *, disconnected: bool) -> None:
     record = exchange.record
     record.attempts = tuple(exchange.attempts)
     record.findings = tuple(exchange.findings)
-    reply = getattr(exchange, "reply", None)
+    reply = exchange.reply
     if isinstance(reply, Passing):
         _account_stream(record, reply, exchange.forwarded_from)
     elif reply is not None:
         record.response_bytes = len(reply.body)
-    record.complete = not disconnected and (not isinstance(reply, Passing) or reply.complete)
+    else:
+        record.status, record.reason = (LEFT, "client_left") if disconnected else (CUT, "shutting_down")
+    whole = reply is not None and (not isinstance(reply, Passing) or reply.complete)
+    record.complete = whole and not disconnected
 
 
 def _account_stream(record: Record, live: Passing, since: float) -> None:
@@ -111,6 +128,8 @@ def _account_stream(record: Record, live: Passing, since: float) -> None:
     record.model = tap.model or record.model
     if live.refused is not None:
         record.reason = live.refused.code
+    elif tap.error:
+        record.reason = "provider_error"
 
 
 _STRENGTH: Final = {"allowed": 0, "rewritten": 1, "observe": 2, "failed_open": 3, "failed_closed": 4, "block": 5}

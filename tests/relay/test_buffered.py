@@ -71,7 +71,13 @@ def test_an_answer_is_one_even_if_its_account_is_odd(change: dict[str, Any]) -> 
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 503])
 def test_an_error_of_the_dialect_goes_on_as_it_is(status: int) -> None:
     assert judge(status, raw(ERROR), LENS) is None
-    assert judge(status, raw({"error": "short"}), LENS) is None
+
+
+@pytest.mark.parametrize("status", [400, 429, 503])
+def test_an_error_in_other_words_is_said_in_the_dialects(status: int) -> None:
+    with pytest.raises(Refused, match="short") as told:
+        judge(status, raw({"error": "short"}), LENS)
+    assert (told.value.status, told.value.code, told.value.source) == (status, "provider_error", "upstream")
 
 
 @pytest.mark.parametrize(

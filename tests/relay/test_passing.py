@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from time import process_time
 from typing import get_args
 
 import pytest
@@ -76,6 +77,13 @@ async def test_broken_at_any_byte(kind: FailureKind, size: int) -> None:
         assert not live.complete
         assert live.refused is not None
         assert (live.refused.code, live.refused.source) == (refused.code, "upstream")
+
+
+async def test_a_break_behind_the_end_is_none() -> None:
+    """Everything was said, and the caller has it: some servers just hang up then, and that is no failure of theirs."""
+    live = passing(Scripted([WHOLE], UpstreamFailure("connection_lost", "")))
+    assert b"".join(await drain(live)) == WHOLE
+    assert live.complete
 
 
 async def test_what_was_used_is_known_of_a_broken_stream_too() -> None:
@@ -183,6 +191,15 @@ async def test_closing_before_anything_was_read() -> None:
 
 
 # Events that are too long to hold.
+
+
+async def test_a_long_event_costs_no_more_than_its_length() -> None:
+    """An image is an event of megabytes. Looking at all of it again with every piece would stop the whole process."""
+    long = says("x" * 2_000_000)
+    pieces = [long[at : at + 8192] for at in range(0, len(long), 8192)]
+    before = process_time()
+    assert b"".join(await drain(passing(Scripted([*pieces, *ends()])))).startswith(long)
+    assert process_time() - before < 0.5
 
 
 async def test_an_endless_event_passes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,11 +16,11 @@ from trustgate.forwarding.httpx_adapter import Proxies, make_transport
 from trustgate.lifecycle import Lifecycle
 from trustgate.planes.house import DataPlane, readiness
 from trustgate.planes.probes import Probes
-from trustgate.planes.secret import server_secret
+from trustgate.planes.secret import make_folder, server_secret
 from trustgate.planes.serve import Drain
 from trustgate.providers.echo import EchoTransport
 from trustgate.ready import Parts
-from trustgate.settings import Settings
+from trustgate.settings import BadSetting, Settings
 from trustgate.state.memory import MemoryLimiter
 from trustgate.storage.configuration import StoredConfig
 from trustgate.storage.database import Database
@@ -37,7 +37,7 @@ from trustgate.telemetry.process import LoopLag, add_process
 def _database(settings: Settings) -> Database:
     postgres = settings.postgres
     if not postgres.host:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(settings.data_dir)
         return open_database(SqliteSettings(path=settings.data_dir / "trustgate.db"))
     return open_database(
         PostgresSettings(
@@ -77,7 +77,13 @@ def _parts(settings: Settings) -> Parts:
 def _sinks(settings: Settings) -> Mapping[str, Sink]:
     if not settings.telemetry or settings.event_log == "none":
         return {}
-    return {"log": LogSink(open_log(settings.event_log))}
+    try:
+        return {"log": LogSink(open_log(settings.event_log))}
+    except OSError as error:
+        raise BadSetting(
+            f"TELEMETRY_LOG is {settings.event_log}, which cannot be written ({error.strerror}): "
+            "use stdout, stderr, none or a file that this user may write"
+        ) from error
 
 
 def _fanout(settings: Settings, meters: Meters) -> Fanout:

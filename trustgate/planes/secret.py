@@ -24,7 +24,7 @@ def server_secret(settings: Settings) -> str:
 def _kept(path: Path) -> str:
     """Make the key unless it is there. Linking a finished file is atomic: of two processes both read the same key."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         draft = path.with_suffix(f".{os.getpid()}")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
@@ -35,3 +35,14 @@ def _kept(path: Path) -> str:
         finally:
             draft.unlink()
     return path.read_text().strip()
+
+
+def make_folder(folder: Path) -> None:
+    """Make the data folder. Raises BadSetting."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSetting(
+            f"TRUSTGATE_DATA_DIR is {folder}, which cannot be made ({error.strerror}): "
+            "use a folder that this user may write"
+        ) from error

@@ -63,6 +63,7 @@ async def serve(house: House, planes: Callable[[], Sequence[Plane]]) -> None:
     await house.open()
     try:
         chosen = planes()
+        _check_apart(chosen)
         for plane in chosen:
             _check_free(plane)
         servers = [_server(plane) for plane in chosen]
@@ -89,6 +90,13 @@ def _on_signals() -> tuple[asyncio.Event, asyncio.Event]:
     return stop, hurry
 
 
+def _check_apart(planes: Sequence[Plane]) -> None:
+    for at, plane in enumerate(planes):
+        for other in planes[:at]:
+            if plane.port == other.port:
+                raise BadSetting(f"{other.variable} and {plane.variable} are both {plane.port}: give each its own port")
+
+
 def _check_free(plane: Plane) -> None:
     """Granian shares ports (SO_REUSEPORT): a forgotten server would silently take half of the requests."""
     family = socket.AF_INET6 if ":" in plane.host else socket.AF_INET
@@ -96,6 +104,10 @@ def _check_free(plane: Plane) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((plane.host, plane.port))
+        except socket.gaierror as error:
+            raise BadSetting(
+                f"SERVER_HOST is {plane.host}, which is no address of this machine: use 0.0.0.0, 127.0.0.1 or its own"
+            ) from error
         except OSError as error:
             taken = error.errno == errno.EADDRINUSE
             why = "which another process uses" if taken else f"which cannot be opened ({error.strerror})"

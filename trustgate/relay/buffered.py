@@ -45,7 +45,7 @@ def judge(status: int, raw: bytes, lens: Lens, headers: Sequence[Header] = ()) -
     """Return what an answer says of itself. Raises Refused for what is neither an answer nor a readable error."""
     said = lens.answer(raw)
     if status >= 400:
-        if said is None or said.error is None:
+        if said is None or not isinstance(said.error, Mapping):
             raise _foreign_error(status, raw, headers)
         return None
     if said is None or not (said.is_answer or said.error is not None):

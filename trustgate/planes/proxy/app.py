@@ -25,7 +25,7 @@ log = logging.getLogger("trustgate.proxy")
 class HttpArrival:
     """An ASGI request as the life cycle sees it."""
 
-    __slots__ = ("_receive", "client_ip", "headers", "method", "path", "reading")
+    __slots__ = ("_receive", "client_ip", "gone", "headers", "method", "path", "reading")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         client = scope.get("client")
@@ -35,9 +35,13 @@ class HttpArrival:
         self.client_ip: str = client[0] if client else ""
         self._receive = receive
         self.reading = False
+        self.gone = False
 
     async def read(self, limit: int) -> bytes:
         """Read the body. Raises Refused (413) beyond `limit` bytes, CallerLeft when the caller left meanwhile."""
+        for name, value in self.headers:
+            if name == b"content-length" and value.isdigit() and int(value) > limit:
+                raise _too_large(limit)
         self.reading = True
         message = await self._next()
         body: bytes = message.get("body", b"")
@@ -61,6 +65,7 @@ class HttpArrival:
     async def _next(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.disconnect":
+            self.gone = True
             raise CallerLeft
         return message
 
@@ -68,14 +73,13 @@ class HttpArrival:
 class Watch:
     """Notices that the caller has left, and cancels the task that serves it."""
 
-    __slots__ = ("_arrival", "_receive", "_watching", "gone", "task")
+    __slots__ = ("_arrival", "_receive", "_watching", "task")
 
     def __init__(self, arrival: HttpArrival, receive: Receive, task: "asyncio.Task[object]") -> None:
         self._arrival = arrival
         self._receive = receive
         self._watching: asyncio.Task[Message] | None = None
         self.task = task
-        self.gone = False
 
     def start(self) -> None:
         """Watch from now on; not while the body is being read, for then it is the reader who hears of it."""
@@ -97,7 +101,7 @@ class Watch:
 
     def _told(self, watching: "asyncio.Task[Message]") -> None:
         if not watching.cancelled() and watching.exception() is None:
-            self.gone = True
+            self._arrival.gone = True
             self.task.cancel()
 
 
@@ -162,7 +166,7 @@ class ProxyApp:
         except CallerLeft:
             log.debug("a caller left before its request was complete")
         except asyncio.CancelledError:
-            if not watch.gone:
+            if not arrival.gone:
                 raise
             task.uncancel()
         finally:
@@ -180,6 +184,7 @@ class ProxyApp:
     async def _serve(self, arrival: HttpArrival, send: Send, watch: Watch) -> None:
         exchange = await self._lifecycle.handle(arrival)
         reply = exchange.reply
+        assert reply is not None, "whoever comes back from the life cycle has a reply"
         if isinstance(reply, Whole):
             await self._send_whole(exchange, reply, send)
             return
@@ -188,7 +193,7 @@ class ProxyApp:
             await self._send_live(exchange, reply, send)
         finally:
             await reply.aclose()
-            self._lifecycle.finish(exchange, disconnected=watch.gone)
+            self._lifecycle.finish(exchange, disconnected=arrival.gone)
 
     async def _send_whole(self, exchange: Exchange, reply: Whole, send: Send) -> None:
         length = (b"content-length", str(len(reply.body)).encode())
