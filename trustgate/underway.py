@@ -124,7 +124,7 @@ def _account_stream(record: Record, live: Passing, since: float) -> None:
         tap.read_end()
     record.provider_seconds = record.ended_at - since
     record.response_bytes = tap.bytes
-    record.usage, record.finish_reason = tap.usage, tap.finish_reason
+    record.usage, record.finish_reason = tap.usage or record.usage, tap.finish_reason or record.finish_reason
     record.model = tap.model or record.model
     if live.refused is not None:
         record.reason = live.refused.code

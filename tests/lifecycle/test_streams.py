@@ -58,6 +58,14 @@ class Ear:
 # As it passes.
 
 
+@pytest.mark.parametrize("kind", [b"text/event-stream", b"Text/Event-Stream;charset=UTF-8"])
+async def test_a_stream_is_known_by_its_media_type_in_any_case(kind: bytes) -> None:
+    house = House(Line(live(*stream("Hi"), headers=((b"content-type", kind),))))
+    told = await house.ask(STREAMED)
+    assert (told.status, told.body) == (200, b"".join(stream("Hi")))
+    assert house.event.response.streaming
+
+
 async def test_a_stream_is_rewritten_while_it_lives() -> None:
     gate = asyncio.Event()
     upstream = live(says("It is LO"), says("UD in here, really."), gate, *stream(" Bye"))
@@ -195,6 +203,15 @@ async def test_a_held_stream_can_be_rewritten() -> None:
     told = await house.ask(STREAMED)
     assert told.body == rewritten
     assert told.ended
+
+
+async def test_what_a_held_stream_used_stays_known_when_its_rewrite_does_not_say_it() -> None:
+    ear = Ear()
+    rewritten = b"".join([says("short"), says(None, "stop"), DONE])
+    house = House(Line(live(*stream("a long story"))), Judge(Proceed(body=rewritten)).rule(), ear.rule())
+    assert (await house.ask(STREAMED)).body == rewritten
+    assert ear.heard == [Usage(input=9, output=2)]
+    assert house.event.usage is not None
 
 
 async def test_a_held_stream_can_be_answered_for() -> None:

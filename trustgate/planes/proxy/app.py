@@ -19,13 +19,17 @@ from trustgate.relay.streamed import Passing
 
 ROUND: Final = 0.2
 """Seconds. A caller who waits for one to two rounds is watched for leaving; quick answers are not worth a task."""
+DRAIN_BYTES: Final = 1024 * 1024
+DRAIN_SECONDS: Final = 2.0
+"""A caller that is refused before its body was read may still be sending it. So much of it is read and thrown away, so
+that the refusal is not lost in a reset; beyond that the connection is closed."""
 log = logging.getLogger("trustgate.proxy")
 
 
 class HttpArrival:
     """An ASGI request as the life cycle sees it."""
 
-    __slots__ = ("_receive", "client_ip", "gone", "headers", "method", "path", "reading")
+    __slots__ = ("_read", "_receive", "client_ip", "gone", "headers", "method", "path", "reading")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         client = scope.get("client")
@@ -36,6 +40,7 @@ class HttpArrival:
         self._receive = receive
         self.reading = False
         self.gone = False
+        self._read = False
 
     async def read(self, limit: int) -> bytes:
         """Read the body. Raises Refused (413) beyond `limit` bytes, CallerLeft when the caller left meanwhile."""
@@ -46,9 +51,20 @@ class HttpArrival:
         message = await self._next()
         body: bytes = message.get("body", b"")
         if not message.get("more_body", False):
-            self.reading = False
+            self.reading, self._read = False, True
             return _within(body, limit)
         return await self._rest(body, limit)
+
+    async def drain(self) -> bool:
+        """Read what was sent and nobody wants, within reason. Returns whether the connection is of use afterwards."""
+        if self._read:
+            return True
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self.read(DRAIN_BYTES)
+        except (Refused, TimeoutError, CallerLeft):
+            return False
+        return True
 
     async def _rest(self, body: bytes, limit: int) -> bytes:
         parts, size = [body], len(body)
@@ -59,7 +75,7 @@ class HttpArrival:
             size += len(parts[-1])
             if size > limit:
                 raise _too_large(limit)
-        self.reading = False
+        self.reading, self._read = False, True
         return b"".join(parts)
 
     async def _next(self) -> Message:
@@ -186,7 +202,7 @@ class ProxyApp:
         reply = exchange.reply
         assert reply is not None, "whoever comes back from the life cycle has a reply"
         if isinstance(reply, Whole):
-            await self._send_whole(exchange, reply, send)
+            await self._send_whole(exchange, reply, arrival, send)
             return
         watch.start()
         try:
@@ -195,13 +211,15 @@ class ProxyApp:
             await reply.aclose()
             self._lifecycle.finish(exchange, disconnected=arrival.gone)
 
-    async def _send_whole(self, exchange: Exchange, reply: Whole, send: Send) -> None:
-        length = (b"content-length", str(len(reply.body)).encode())
+    async def _send_whole(self, exchange: Exchange, reply: Whole, arrival: HttpArrival, send: Send) -> None:
+        headers = [*exchange.headers, (b"content-length", str(len(reply.body)).encode())]
         try:
-            await send({"type": "http.response.start", "status": reply.status, "headers": [*exchange.headers, length]})
+            if reply.status >= 400 and not await arrival.drain():
+                headers.append((b"connection", b"close"))
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             await send({"type": "http.response.body", "body": reply.body, "more_body": False})
         finally:
-            self._lifecycle.finish(exchange)
+            self._lifecycle.finish(exchange, disconnected=arrival.gone)
 
     async def _send_live(self, exchange: Exchange, reply: Passing, send: Send) -> None:
         await send({"type": "http.response.start", "status": reply.status, "headers": exchange.headers})
