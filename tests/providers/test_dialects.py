@@ -182,6 +182,26 @@ def test_an_answer_is_peeked_at(raw: bytes, said: Answered) -> None:
     assert peek_answer(raw) == said
 
 
+@pytest.mark.parametrize(
+    ("count", "read"),
+    [
+        (b"12.0", 12),
+        (b'"12"', 12),
+        (b"-5", 0),
+        (b"-5.5", 0),
+        (b"1e999", 0),
+        (b"[]", 0),
+        (b"null", 0),
+    ],
+)
+def test_odd_counts_of_tokens_are_read_as_far_as_they_mean_anything(count: bytes, read: int) -> None:
+    """A provider's number goes into budgets and metrics: never below zero, and never a reason to lose the answer."""
+    said = peek_answer(b'{"choices":[],"usage":{"prompt_tokens":' + count + b',"completion_tokens":1}}')
+    assert said is not None
+    assert said.is_answer
+    assert said.usage == Usage(input=read, output=1)
+
+
 GARBAGE = (
     b"",
     b"null",

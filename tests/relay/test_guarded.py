@@ -102,12 +102,19 @@ async def test_the_text_that_leaves_is_the_text_rewritten(said: list[str], hold_
     assert out.endswith(DONE)
 
 
-@given(texts, windows, cut(st.just(b"")))
+@given(texts, windows)
 @settings(deadline=None, max_examples=80)
-async def test_it_can_grow_and_shrink(said: list[str], hold_back: int, _: object) -> None:
-    for old, new in (("xyz", "-" * 20), ("xyz", ""), ("xyz", 'é😀"\\')):
+async def test_it_can_grow_and_shrink(said: list[str], hold_back: int) -> None:
+    for old, new in (("xyz", "-" * 20), ("xyz", "-"), ("xyz", 'é😀"\\')):
         out = b"".join(await drain(guarded(Scripted(answer(*said)), swap(old, new), hold_back)))
         assert text_of(out) == "".join(said).replace(old, new)
+
+
+async def test_words_can_be_taken_out() -> None:
+    for said in (["a secret"], ["a sec", "ret word"], ["secret", "secret"], ["", "secr", "e", "t!"]):
+        out = b"".join(await drain(guarded(Scripted(answer(*said)), swap("secret", ""), 6)))
+        assert text_of(out) == "".join(said).replace("secret", "")
+        assert out.endswith(DONE)
 
 
 @given(st.data(), texts, windows)
@@ -192,6 +199,24 @@ async def test_the_very_last_look_can_refuse() -> None:
     assert error_of(out)["code"] == "leaked"
     assert b"[DONE]" not in out
     assert not live.complete
+
+
+async def test_a_refusal_at_the_very_end_is_no_complete_answer() -> None:
+    def judge(chunk: Chunk) -> Deny | None:
+        return NO if chunk.final else None
+
+    live = guarded(Scripted([says("a"), DONE.rstrip()]), judge, 10)
+    out = b"".join(await drain(live))
+    assert error_of(out)["code"] == "leaked"
+    assert b"[DONE]" not in out
+    assert not live.complete
+
+
+async def test_text_behind_its_own_end_is_held_and_judged_like_any() -> None:
+    pieces = [says("ok", finish="stop"), says("sec"), says("ret"), *ends()]
+    out = b"".join(await drain(guarded(Scripted(pieces), stop("secret"), 5)))
+    assert text_of(out) == "ok"
+    assert error_of(out)["code"] == "leaked"
 
 
 async def test_what_is_judged() -> None:

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from trustgate.telemetry.process_log import MASK, configure_logging, redact
 
-KEY = "ag_" + secrets.token_urlsafe(32)
+KEY = "ag_" + "RK7zhFLl47Ma22pDH0J4xQ3e7zQe4uylE-pxAVYbtlk"
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ Bodies stay bytes. A peek decodes the one or two fields that are needed and scan
 """
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -136,9 +137,11 @@ def _odd_usage(usage: Any) -> Usage | None:
     try:
         return _normal(msgspec.convert(usage, _Usage, strict=False))
     except msgspec.ValidationError:
-        counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        read, written = (int(n) if isinstance(n, int | float) and n == n else 0 for n in counts)  # noqa: PLR0124 - NaN
-        return Usage(input=read, output=written)
+        return Usage(input=_count(usage.get("prompt_tokens")), output=_count(usage.get("completion_tokens")))
+
+
+def _count(number: Any) -> int:
+    return max(0, int(number)) if isinstance(number, int | float) and math.isfinite(number) else 0
 
 
 def _normal(usage: _Usage | None) -> Usage | None:
@@ -146,10 +149,10 @@ def _normal(usage: _Usage | None) -> Usage | None:
         return None
     read, written = usage.prompt_tokens_details, usage.completion_tokens_details
     return Usage(
-        input=usage.prompt_tokens or 0,
-        output=usage.completion_tokens or 0,
-        cached_input=(read.cached_tokens or 0) if read else 0,
-        reasoning_output=(written.reasoning_tokens or 0) if written else 0,
+        input=max(0, usage.prompt_tokens or 0),
+        output=max(0, usage.completion_tokens or 0),
+        cached_input=max(0, read.cached_tokens or 0) if read else 0,
+        reasoning_output=max(0, written.reasoning_tokens or 0) if written else 0,
     )
 
 

@@ -6,6 +6,8 @@ from typing import Final
 _LINE_END: Final = rb"(?>\r\n|\n|\r)"
 _END: Final = re.compile(_LINE_END + _LINE_END)
 """An empty line. A line may end in any of three ways, and two that follow one another need not agree."""
+SEAM: Final = 3
+"""Bytes that the end of an event may have before a cut."""
 
 
 def last_end(data: bytes) -> int:
@@ -38,3 +40,38 @@ def with_data(event: bytes, data: bytes) -> bytes:
     lines = event.replace(b"\r\n", b"\n").replace(b"\r", b"\n").rstrip(b"\n").split(b"\n")
     kept = [line for line in lines if not line.startswith(b"data:")]
     return b"\n".join([*kept, b"data: " + data]) + b"\n\n"
+
+
+class Aligner:
+    """Cuts arriving bytes at the ends of events. What is held is looked at once, however many pieces it comes in."""
+
+    __slots__ = ("_held", "_seam", "size")
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
+        self._seam = b""
+        self.size = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the complete events that there are now; the begun one is held."""
+        cut = last_end(self._seam + data) - len(self._seam)
+        if cut <= 0:
+            return self._hold(data)
+        whole = data if cut == len(data) else data[:cut]
+        if self._held:
+            whole = self.take() + whole
+        if cut < len(data):
+            self._hold(data[cut:])
+        return whole
+
+    def take(self) -> bytes:
+        """Return what is held, and hold nothing."""
+        held, self._held = b"".join(self._held), []
+        self._seam, self.size = b"", 0
+        return held
+
+    def _hold(self, data: bytes) -> bytes:
+        self._held.append(data)
+        self.size += len(data)
+        self._seam = (self._seam + data)[-SEAM:]
+        return b""

@@ -35,9 +35,9 @@ class Passing:
     """A stream that nobody judges: its very bytes, aligned to events."""
 
     __slots__ = (
+        "_events",
         "_explain",
         "_over",
-        "_rest",
         "_upstream",
         "complete",
         "dialect",
@@ -64,7 +64,7 @@ class Passing:
         self.dialect = dialect
         self._upstream = upstream
         self._explain = explain
-        self._rest = b""
+        self._events = sse.Aligner()
         self._over = False
 
     async def chunk(self) -> bytes:
@@ -73,12 +73,14 @@ class Passing:
             try:
                 data = await self._upstream.chunk()
             except UpstreamFailure as failure:
-                return self._break(self._explain(failure))
+                return self._fail(failure)
             if not data:
                 return self._end()
             self.tap.feed(data)
-            if whole := self._align(data):
+            if whole := self._events.feed(data):
                 return whole
+            if self._events.size > MAX_EVENT:
+                return self._overlong()
         return b""
 
     async def aclose(self) -> None:
@@ -86,30 +88,24 @@ class Passing:
         self._over = True
         await self._upstream.aclose()
 
-    def _align(self, data: bytes) -> bytes:
-        if self._rest:
-            data = self._rest + data
-            self._rest = b""
-        cut = sse.last_end(data)
-        if cut == len(data):
-            return data
-        if not cut and len(data) > MAX_EVENT:
-            return self._overlong(data)
-        self._rest = data[cut:]
-        return data[:cut]
-
-    def _overlong(self, data: bytes) -> bytes:
+    def _overlong(self) -> bytes:
         """An event longer than can be held passes in pieces."""
-        return data
+        return self._events.take()
+
+    def _fail(self, failure: UpstreamFailure) -> bytes:
+        """The provider broke off. Behind its last event that is no failure: all was said, it only hung up."""
+        self.tap.read_end()
+        if self.tap.last_seen and not self._events.size:
+            self._over = self.complete = True
+            return b""
+        return self._break(self._explain(failure))
 
     def _end(self) -> bytes:
         """The provider ended: properly, or without having finished."""
         self._over = True
         self.complete = self.tap.read_end()
-        if self.complete:
-            return self._rest
-        if self.tap.error:
-            return self._rest
+        if self.complete or self.tap.error:
+            return self._events.take()
         return self._break(INCOMPLETE)
 
     def _break(self, refused: Refused) -> bytes:
@@ -182,9 +178,8 @@ class Guarded(Passing):
                 return released
         return b""
 
-    def _overlong(self, data: bytes) -> bytes:
+    def _overlong(self) -> bytes:
         """What cannot be held cannot be judged."""
-        del data
         return self._break(OVERLONG)
 
     async def _pass(self, data: bytes, *, final: bool) -> bytes:
