@@ -365,6 +365,10 @@ class Caller:
                 feeding.cancel()
         return self.told
 
+    async def receive(self) -> Message:
+        """Say that there is nobody any more."""
+        return {"type": "http.disconnect"}
+
     async def _feed(self) -> None:
         for at, part in enumerate(self.parts, start=1):
             if isinstance(part, asyncio.Event):

@@ -10,6 +10,7 @@ from trustgate import Answer, Deny, Proceed, RequestContext
 from trustgate.config.records import Binding, Entitlements, ModelPolicy, SessionConfig
 from trustgate.contract.ports import Allowance, StateUnavailable
 from trustgate.contract.upstream import UpstreamFailure
+from trustgate.planes.proxy.app import HttpArrival
 from trustgate.settings import Limits
 from trustgate.state.memory import MemoryLimiter
 
@@ -275,6 +276,25 @@ async def test_a_key_that_is_taken_away_is_refused_from_the_next_request_on() ->
     house.swap(5)
     assert (await house.ask()).status == 200
     assert house.lifecycle.revision == 5
+
+
+async def test_who_has_been_let_in_before_is_let_in_no_further() -> None:
+    """Callers are prepared once: what was prepared must not open another gateway, consumer or path to the same key."""
+    records = configured(
+        gateway(),
+        gateway(id="g2", slug="other", domain="other.test"),
+        consumer(),
+        consumer(id="c2", slug="sleepy", active=False),
+    )
+    house = House(Line(whole), records=records)
+    for _ in range(2):
+        assert (await house.ask()).status == 200
+        assert (await house.ask(path="/v1/chat/completions")).status == 200
+        assert (await house.ask(headers={b"x-ag-gateway-slug": b"demo"})).status == 200
+        assert (await house.ask(headers={b"x-ag-gateway-slug": b"other"})).error["code"] == "invalid_api_key"
+        assert (await house.ask(headers={b"host": b"other.test"})).error["code"] == "invalid_api_key"
+        assert (await house.ask(path="/sleepy/v1/chat/completions")).error["code"] == "consumer_not_found"
+        assert (await house.ask(key=KEY + b"x")).error["code"] == "invalid_api_key"
 
 
 # Policies before the call.
@@ -579,6 +599,20 @@ async def test_a_plan_that_cannot_be_counted_lets_pass_and_says_so() -> None:
     house = House(Line(whole), records=configured(gateway(entitlements=plan)), limiter=Unavailable())
     told = await house.ask()
     assert (told.status, told.header(b"x-ag-policy-degraded")) == (200, "plan")
+
+
+# At the end.
+
+
+async def test_a_request_is_finished_once() -> None:
+    house = House(Line(whole), records=pool(ModelPolicy(registry_id="r1", allowed=("m-1",))))
+    caller = house.caller(path="/v1/models", method="GET")
+    exchange = await house.lifecycle.handle(HttpArrival(caller.scope, caller.receive))
+    assert (house.lifecycle.in_flight, house.records) == (1, [])
+    for _ in range(3):
+        house.lifecycle.finish(exchange)
+    assert len(house.records) == 1
+    assert house.lifecycle.in_flight == 0
 
 
 # At the door.

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trustgate import Answer, Chunk, Deny, Proceed, Rewrite, Usage
+from trustgate import Answer, Chunk, Deny, Proceed, RequestContext, Rewrite, Usage
 from trustgate.contract.context import AnswerView
 from trustgate.contract.upstream import UpstreamFailure
 from trustgate.settings import Limits
@@ -286,6 +286,18 @@ async def test_usage_is_heard_of_after_a_whole_answer_and_after_refusals() -> No
     house = House(Line(UpstreamFailure("connect_failed", "")), ear.rule())
     await house.ask()
     assert ear.heard == [Usage(input=9, output=2), Usage(), Usage()]
+
+
+async def test_who_hears_of_usage_sees_the_request_as_it_was_sent() -> None:
+    seen: list[bytes] = []
+    rewritten = b'{"model":"m-1","messages":[]}'
+
+    async def look(ctx: RequestContext) -> None:
+        seen.append(ctx.body.raw)
+
+    house = House(Line(whole), rule(pre_request=lambda: Proceed(body=rewritten)), rule(post_response=look))
+    await house.ask()
+    assert seen == [rewritten]
 
 
 async def test_the_event_leaves_after_the_policies_have_heard() -> None:
