@@ -13,7 +13,7 @@ run: $(VENV)/installed  ## install and start all planes with a gateway to try
 	$(BIN)/trustgate run --demo
 
 test: $(VENV)/installed-dev  ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: lint types imports docs  ## format, lint, types, import contracts, generated documents
 

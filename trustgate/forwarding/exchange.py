@@ -1,5 +1,6 @@
 """Asking targets, one after the other, until one answers: the attempts, and what a failure means to the caller."""
 
+import asyncio
 from collections.abc import Callable, MutableSequence, Sequence
 from time import perf_counter
 from typing import Final
@@ -49,8 +50,11 @@ class Forwarder:
             started = perf_counter()
             try:
                 upstream = await self._transport.send(self._call(ask, target))
+            except asyncio.CancelledError:
+                attempts.append(_failed(target, "cancelled", started, len(attempts) + 1))
+                raise
             except UpstreamFailure as failure:
-                attempts.append(_failed(target, failure, started, len(attempts) + 1))
+                attempts.append(_failed(target, failure.kind, started, len(attempts) + 1))
                 if at == last or failure.kind not in UNSENT:
                     raise refusal(failure, target.provider) from failure
             else:
@@ -87,14 +91,14 @@ def refusal(failure: UpstreamFailure, provider: str) -> Refused:
     return Refused(code, f"The provider ({provider}) {words}.", status=status, source="upstream")
 
 
-def _failed(target: Target, failure: UpstreamFailure, started: float, number: int) -> Attempt:
+def _failed(target: Target, failure: str, started: float, number: int) -> Attempt:
     return Attempt(
         attempt=number,
-        outcome="retryable" if failure.kind in UNSENT else "terminal",
+        outcome="retryable" if failure in UNSENT else "terminal",
         latency_ms=round((perf_counter() - started) * 1000, 3),
         registry_id=target.registry_id,
         provider=target.provider,
-        failure=failure.kind,
+        failure=failure,
     )
 
 

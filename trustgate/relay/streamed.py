@@ -37,6 +37,7 @@ class Passing:
     __slots__ = (
         "_events",
         "_explain",
+        "_lens",
         "_over",
         "_upstream",
         "complete",
@@ -64,6 +65,7 @@ class Passing:
         self.dialect = dialect
         self._upstream = upstream
         self._explain = explain
+        self._lens = lens
         self._events = sse.Aligner()
         self._over = False
 
@@ -104,9 +106,15 @@ class Passing:
         """The provider ended: properly, or without having finished."""
         self._over = True
         self.complete = self.tap.read_end()
-        if self.complete or self.tap.error:
-            return self._events.take()
+        rest = self._events.take()
+        if (self.complete or self.tap.error) and self._is_event(rest):
+            return rest
         return self._break(INCOMPLETE)
+
+    def _is_event(self, rest: bytes) -> bool:
+        """Whether what stands behind the last blank line is an event that only lacks one, and not a torn one."""
+        data = sse.data_of(rest)
+        return not rest.strip(b"\r\n") or data == self._lens.last or self._lens.answer(data) is not None
 
     def _break(self, refused: Refused) -> bytes:
         """End with an error event in the caller's dialect; what was begun and not finished is dropped."""
@@ -147,7 +155,7 @@ class _Held:
 class Guarded(Passing):
     """A stream that policies judge as it passes. Text leaves once `hold_back` characters of its choice follow it."""
 
-    __slots__ = ("_finished", "_hold_back", "_judge", "_lens", "_spoken", "_window")
+    __slots__ = ("_finished", "_hold_back", "_judge", "_spoken", "_window")
 
     def __init__(
         self,
@@ -161,7 +169,6 @@ class Guarded(Passing):
         hold_back: int,
     ) -> None:
         super().__init__(upstream, headers, lens=lens, dialect=dialect, explain=explain)
-        self._lens = lens
         self._judge = judge
         self._hold_back = hold_back
         self._window: list[_Held] = []
