@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trustgate.admission.session import LONGEST, new_session_id, session_id
+from trustgate.admission.session import LONGEST, session_id
+from trustgate.contract.chance import uuid7
 from trustgate.contract.context import Body
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -26,7 +27,7 @@ def is_new(found: str) -> bool:
 
 
 def test_new_ones_are_uuids_of_version_7() -> None:
-    found = [new_session_id() for _ in range(2000)]
+    found = [uuid7() for _ in range(2000)]
     assert all(map(is_new, found))
     assert len(set(found)) == len(found)
     parsed = uuid.UUID(found[0])
@@ -39,7 +40,7 @@ def test_new_ones_sort_by_time() -> None:
         return int(of.replace("-", "")[:12], 16)
 
     before = time.time_ns() // 1_000_000
-    moments = [moment(new_session_id()) for _ in range(500)]
+    moments = [moment(uuid7()) for _ in range(500)]
     after = time.time_ns() // 1_000_000
     assert moments == sorted(moments)
     assert before <= moments[0] <= moments[-1] <= after

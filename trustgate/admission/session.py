@@ -1,16 +1,14 @@
 """Which conversation a request belongs to: told by a header, by a field of the body, or new."""
 
 from collections.abc import Mapping
-from time import time_ns
 from typing import Final
 
 import msgspec
 
-from trustgate.contract.chance import random_digits
+from trustgate.contract.chance import uuid7
 from trustgate.contract.context import Body
 
 LONGEST: Final = 256
-_VARIANT: Final = {digit: "89ab"[at % 4] for at, digit in enumerate("0123456789abcdef")}
 
 
 def session_id(headers: Mapping[bytes, bytes], body: Body, *, header: bytes, param: str) -> str:
@@ -20,7 +18,7 @@ def session_id(headers: Mapping[bytes, bytes], body: Body, *, header: bytes, par
     told = headers.get(header)
     if told:
         return told[:LONGEST].decode("latin-1")
-    return (_field(body.raw, param) if param and body.raw else "") or new_session_id()
+    return (_field(body.raw, param) if param and body.raw else "") or uuid7()
 
 
 def _field(raw: bytes, param: str) -> str:
@@ -31,9 +29,3 @@ def _field(raw: bytes, param: str) -> str:
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return ""
     return named[:LONGEST] if named.isprintable() and named.isascii() else ""
-
-
-def new_session_id() -> str:
-    """Return a UUID version 7 (RFC 9562): it sorts by time, and tells nothing but the time."""
-    moment, chance = time_ns() // 1_000_000, random_digits(20)
-    return f"{moment >> 16:08x}-{moment & 0xFFFF:04x}-7{chance[:3]}-{_VARIANT[chance[3]]}{chance[4:7]}-{chance[7:19]}"

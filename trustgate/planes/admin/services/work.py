@@ -1,8 +1,6 @@
 """What every service is handed: a unit of the store, the tools of the plane, and on whose behalf it works."""
 
-import os
 import secrets
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -10,6 +8,7 @@ from datetime import UTC, datetime
 from msgspec import Struct, field
 
 from trustgate import __version__
+from trustgate.contract.chance import uuid7
 from trustgate.enforcement.plugins import Plugins
 from trustgate.providers.catalog import PROVIDERS, Provider
 from trustgate.storage.store import Unit
@@ -24,13 +23,6 @@ def utc_now() -> str:
 def uuid4() -> str:
     """Return a random id; gateways have these."""
     return str(uuid.uuid4())
-
-
-def uuid7() -> str:
-    """Return an id that sorts by when it was made (RFC 9562); everything below a gateway has these."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
-    return str(uuid.UUID(int=value))
 
 
 class Principal(Struct, frozen=True, kw_only=True):
