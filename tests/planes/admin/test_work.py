@@ -6,8 +6,9 @@ from datetime import datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trustgate.contract.chance import uuid7
 from trustgate.planes.admin.services.fields import slug_from
-from trustgate.planes.admin.services.work import utc_now, uuid4, uuid7
+from trustgate.planes.admin.services.work import utc_now, uuid4
 
 
 def test_ids_are_of_their_version_and_sort_by_time() -> None:
