@@ -98,7 +98,6 @@ def dressed(exchange: Exchange, reply: Whole | Passing) -> list[Header]:
     if record.session_id:
         headers.append((b"x-session-id", record.session_id.encode("latin-1", "replace")))
     headers.append((b"server-timing", record.server_timing()))
-    headers.append((b"x-content-type-options", b"nosniff"))
     return headers
 
 

@@ -44,16 +44,23 @@ class HttpArrival:
 
     async def read(self, limit: int) -> bytes:
         """Read the body. Raises Refused (413) beyond `limit` bytes, CallerLeft when the caller left meanwhile."""
-        for name, value in self.headers:
-            if name == b"content-length" and value.isdigit() and int(value) > limit:
-                raise _too_large(limit)
+        declared = self._declared()
+        if declared > limit:
+            raise _too_large(limit)
         self.reading = True
         message = await self._next()
         body: bytes = message.get("body", b"")
-        if not message.get("more_body", False):
+        # a body that is as long as it said is whole: asking the server for its end would be another trip to its thread
+        if len(body) == declared or not message.get("more_body", False):
             self.reading, self._read = False, True
             return _within(body, limit)
         return await self._rest(body, limit)
+
+    def _declared(self) -> int:
+        for name, value in self.headers:
+            if name == b"content-length" and value.isdigit():
+                return int(value)
+        return -1
 
     async def drain(self) -> bool:
         """Read what was sent and nobody wants, within reason. Returns whether the connection is of use afterwards."""
@@ -166,13 +173,16 @@ class ProxyApp:
         self._lifecycle = lifecycle
         self._probes = probe_app
         self._patrol = Patrol()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] != "http" or scope["path"] in probes.PATHS:
             await self._probes(scope, receive, send)
             return
-        task = asyncio.current_task()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task(self._loop)  # told the loop, it need not look for it, which takes a system call
         assert task is not None
         arrival = HttpArrival(scope, receive)
         watch = Watch(arrival, receive, task)
