@@ -106,7 +106,7 @@ class Runner:
         self, batch: Batch, ctx: RequestContext, subject: Any, findings: Findings, headers: list[Header]
     ) -> tuple[Answer | Deny | None, bytes | None]:
         """Run links side by side: the first refusal in policy order wins, and so does the first rewrite."""
-        if len(batch) > 1 and sum(link.habit.waits for link in batch) > 1:
+        if len(batch) > 1 and _several_wait(batch):
             return await self._together(batch, ctx, subject, findings, headers)
         body: bytes | None = None
         for link in batch:
@@ -203,6 +203,13 @@ def _advance(step: Any, value: Any) -> tuple[Any, bool]:
         return step(value), False
     except StopIteration as done:
         return done.value, True
+
+
+def _several_wait(batch: Batch) -> bool:
+    waiting = 0
+    for link in batch:
+        waiting += link.habit.waits
+    return waiting > 1
 
 
 def _step(link: Link, ctx: RequestContext, subject: Any) -> tuple[Any, Awaitable[Any] | None]:
