@@ -23,10 +23,6 @@ async def _nobody_to_tell(_: int) -> None:
     """Another process reads the configuration; it watches the revision."""
 
 
-def _nobody() -> Callable[[int], Awaitable[None]]:
-    return _nobody_to_tell
-
-
 def _services(
     settings: Settings,
     store: Store,
@@ -53,7 +49,7 @@ def _services(
 class Admin(Ground):
     """The ground, with the admin API on it. `applied` is overridden where a data plane shares the process."""
 
-    applied: providers.Provider[Callable[[int], Awaitable[None]]] = providers.Callable(_nobody)
+    applied: providers.Provider[Callable[[int], Awaitable[None]]] = providers.Object(_nobody_to_tell)
     tools = providers.Singleton(_tools, Ground.settings, Ground.parts)
     services = providers.Singleton(
         _services,
