@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL = help
-.PHONY: run test check format lint types imports docs openapi bench help clean
+.PHONY: run test check format lint types imports docs openapi golden bench help clean
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ docs: $(VENV)/installed-dev  ## are the generated documents up to date
 openapi: $(VENV)/installed-dev  ## write the generated documents
 	$(BIN)/python cmd/openapi/main.py
 	$(BIN)/python cmd/docs/main.py
+
+golden: $(VENV)/installed-dev  ## write what the translations make of the golden files; read the diff before you commit it
+	GOLDEN=rewrite $(BIN)/python -m pytest -q tests/providers/test_golden.py
 
 bench: $(VENV)/installed-dev  ## measure the gateway and its peers in one run (see bench/README.md)
 	$(BIN)/python -m bench $(ARGS)

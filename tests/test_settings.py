@@ -38,6 +38,8 @@ ACCEPTED: list[tuple[str, str, str, Any]] = [
     ("SERVER_PROXY_PORT", "65535", "ports.proxy", 65535),
     ("SERVER_MCP_PORT", " 9000 ", "ports.mcp", 9000),
     ("SERVER_MAX_BODY_BYTES", "1", "limits.max_body_bytes", 1),
+    ("CREDENTIAL_ENV_ALLOWED", "A_*, B", "references.allowed", ("A_*", "B")),
+    ("CREDENTIAL_FILE_DIR", "/run/secrets", "references.folder", "/run/secrets"),
     ("SERVER_MAX_HEADER_BYTES", "1024", "limits.max_header_bytes", 1024),
     ("SERVER_MAX_HEADER_BYTES", "409600", "limits.max_header_bytes", 409600),
     ("PROVIDER_MAX_ANSWER_BYTES", "1024", "limits.max_buffered_answer_bytes", 1024),
@@ -102,6 +104,7 @@ REFUSED: list[tuple[str, tuple[str, ...], str]] = [
 ]
 
 TAKES_ANYTHING = {
+    *("CREDENTIAL_ENV_ALLOWED", "CREDENTIAL_FILE_DIR"),
     *("APPLICATION_VERSION", "TRUSTGATE_DATA_DIR", "GATEWAY_BASE_DOMAIN", "TRUSTGATE_PLUGINS", "TELEMETRY_LOG"),
     *("SERVER_HOST", "DB_HOST", "DB_USER", "DB_PASSWORD", "DB_NAME", "DB_SSL_ROOT_CERT", "OPENAI_API_KEY", "APP_ENV"),
     *("CORS_ALLOW_ORIGINS", "CORS_ALLOW_METHODS", "CORS_ALLOW_HEADERS", "CORS_EXPOSE_HEADERS"),

@@ -9,41 +9,44 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
+from operator import itemgetter
 from time import perf_counter
 from typing import Final
 
-import msgspec
-
-from trustgate.admission.operation import CHAT, Asked, ask
+from trustgate.admission.operation import Asked, ask
 from trustgate.admission.plan import charge
 from trustgate.admission.session import session_id
 from trustgate.config.snapshot import Snapshot
-from trustgate.contract.context import Body, Chunk, RequestContext
+from trustgate.contract.context import Body, Chunk, Operation, RequestContext
 from trustgate.contract.errors import Refused
 from trustgate.contract.event import PolicyFinding
 from trustgate.contract.ports import StateUnavailable
+from trustgate.contract.speech import Hearing, Spoken, Verbatim
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import Header, Transport, Upstream, UpstreamFailure
 from trustgate.contract.usage import Usage
 from trustgate.contract.verdict import Answer, Deny, Rewrite
 from trustgate.enforcement.run import Ruling, Runner
 from trustgate.forwarding.exchange import Ask, Forwarded, Forwarder, refusal
-from trustgate.forwarding.headers import lookup, returned
+from trustgate.forwarding.headers import content_type, lookup, returned
 from trustgate.forwarding.models import by_id, list_models, render_models
-from trustgate.forwarding.pool import AUTO
-from trustgate.providers.dialects import LENSES, peek_request, with_model
+from trustgate.forwarding.pool import not_allowed
+from trustgate.providers.asked import read_body
+from trustgate.providers.counting import estimated_count
+from trustgate.providers.estimate import estimate_usage
+from trustgate.providers.speech import Asking, speak
 from trustgate.ready import CallerReady, Parts, Ready
 from trustgate.relay import buffered
-from trustgate.relay.render import answered, denied, refuse
+from trustgate.relay.decoded import decoded
+from trustgate.relay.render import answered, denied, error_event, refuse
 from trustgate.relay.reply import Whole
-from trustgate.relay.streamed import Guarded, Passing, Replay, hold
+from trustgate.relay.streamed import Guarded, Passing, Replay, Untouched, hold
 from trustgate.relay.tap import Tap
 from trustgate.settings import Limits
 from trustgate.telemetry.record import Record
 from trustgate.underway import Arrival, CallerLeft, Exchange, account, begin, dressed, keep_strongest
 
 STEPS: Final = ("admission", "enforcement", "forwarding", "providers", "relay", "telemetry")
-EVENT_STREAM: Final = b"text/event-stream"
 JSON: Final = (b"content-type", b"application/json")
 log = logging.getLogger("trustgate.lifecycle")
 
@@ -64,8 +67,7 @@ class Lifecycle:
         self._emit = emit
         self._ready = Ready(Snapshot(), parts)
         self._afterwards: set[asyncio.Task[None]] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle: asyncio.Event | None = None
         self.in_flight = 0
 
     def swap(self, snapshot: Snapshot) -> None:
@@ -80,21 +82,20 @@ class Lifecycle:
     async def handle(self, arrival: Arrival) -> Exchange:
         """Once per request: the steps, in order. Always comes back with a reply, but for a caller who left."""
         self.in_flight += 1
-        self._idle.clear()
         headers = dict(arrival.headers)
         exchange = begin(arrival, headers.get(b"traceparent", b""), self._ready)
         try:
             reply = await self._steps(exchange, arrival, headers)
         except Refused as refused:
             exchange.record.reason = refused.code
-            reply = refuse(refused, exchange.dialect)
+            reply = refuse(refused, exchange.dialect, exchange.trace.trace_id)
         except (asyncio.CancelledError, CallerLeft):
             self.finish(exchange, disconnected=arrival.gone)
             raise
         except Exception:  # a fault of ours: the caller gets a clean 500 and the event still leaves
             log.exception("request %s failed", exchange.trace.trace_id)
             exchange.record.reason = "internal_error"
-            reply = refuse(_INTERNAL, exchange.dialect)
+            reply = refuse(_INTERNAL, exchange.dialect, exchange.trace.trace_id)
         exchange.reply = reply
         exchange.headers = dressed(exchange, reply)
         return exchange
@@ -105,7 +106,7 @@ class Lifecycle:
         if record.closed or record.ended_at:
             return
         self.in_flight -= 1
-        if not self.in_flight:
+        if not self.in_flight and self._idle is not None:
             self._idle.set()
         record.end()
         record.client_disconnected = disconnected
@@ -119,7 +120,9 @@ class Lifecycle:
 
     async def idle(self) -> None:
         """Return once no request is under way."""
-        await self._idle.wait()
+        while self.in_flight:
+            self._idle = asyncio.Event()
+            await self._idle.wait()
 
     async def settled(self) -> None:
         """Return once every policy has heard of the requests that have ended."""
@@ -147,12 +150,20 @@ class Lifecycle:
         record.enforced_at = perf_counter()
         if ruling.stop is not None:
             return _stopped(ruling.stop)
-        if asked.operation is not CHAT:
-            return await self._models(caller, asked)
+        return await self._serve(exchange, caller, ruling.ctx, asked, arrival)
 
-        forwarded = await self._forward(exchange, caller, ruling.ctx, arrival)
-        record.forwarded_at = perf_counter()
-        return await self._carry(exchange, caller, ruling.ctx, forwarded)
+    async def _serve(
+        self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, asked: Asked, arrival: Arrival
+    ) -> Whole | Passing:
+        operation = ctx.operation
+        if operation.family == "models":
+            return await self._models(caller, asked, ctx)
+        if operation.family == "count" and not caller.pool.has(operation.name, ctx.body.model):
+            exchange.extra.append((b"x-ag-estimated", b"true"))
+            return Whole(status=200, headers=(JSON,), body=estimated_count(operation.name, ctx.body))
+        forwarded = await self._forward(exchange, caller, ctx, asked, arrival)
+        exchange.record.forwarded_at = perf_counter()
+        return await self._carry(exchange, caller, ctx, forwarded)
 
     def _admit(self, exchange: Exchange, asked: Asked, headers: Mapping[bytes, bytes]) -> CallerReady:
         exchange.record.operation = asked.operation.name
@@ -166,9 +177,10 @@ class Lifecycle:
     ) -> RequestContext:
         record = exchange.record
         body = Body(b"")
-        if asked.operation.reads_body:
-            _check_media(headers)
-            body = read_body(await arrival.read(self._limits.max_body_bytes))
+        if asked.operation.body != "none":
+            _check_media(asked.operation, headers)
+            raw = await arrival.read(self._limits.max_body_bytes)
+            body = read_body(raw, asked.operation, asked.item, headers)
         record.request_bytes, record.stream = len(body.raw), body.stream
         record.requested_model = record.model = body.model
         record.session_id = session_id(headers, body, header=caller.session_header, param=caller.session_param)
@@ -193,31 +205,46 @@ class Lifecycle:
             except StateUnavailable:
                 log.warning("the plan of gateway %s cannot be counted: the request was let through", gateway.id)
                 exchange.extra.append((b"x-ag-policy-degraded", b"plan"))
-        ruling = await self._runner.pre_request(caller.chains, ctx, exchange.findings, read_body)
+
+        def read(raw: bytes) -> Body:
+            return read_body(raw, ctx.operation, ctx.body.model, ctx.headers)
+
+        ruling = await self._runner.pre_request(caller.chains, ctx, exchange.findings, read)
         exchange.ctx = ruling.ctx
         exchange.record.model = ruling.ctx.body.model
         exchange.extra += ruling.headers
         return ruling
 
-    async def _models(self, caller: CallerReady, asked: Asked) -> Whole:
+    async def _models(self, caller: CallerReady, asked: Asked, ctx: RequestContext) -> Whole:
         models = await list_models(caller.pool, self._transport)
+        dialect = "anthropic" if b"anthropic-version" in ctx.headers else asked.operation.dialect
         if not asked.item:
-            return Whole(status=200, headers=(JSON,), body=render_models(models))
-        found = by_id(models, asked.item)
+            return Whole(status=200, headers=(JSON,), body=render_models(models, dialect))
+        found = by_id(models, asked.item, dialect)
         if found is None:
             raise Refused("model_not_found", f'There is no model "{asked.item}" here.', status=404, retry=False)
-        return Whole(status=200, headers=(JSON,), body=msgspec.json.encode(found))
+        return Whole(status=200, headers=(JSON,), body=found)
 
     async def _forward(
-        self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, arrival: Arrival
+        self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, asked: Asked, arrival: Arrival
     ) -> Forwarded:
-        candidates = caller.pool.candidates(ctx.operation.name, ctx.body.model)
+        candidates = _candidates(caller, ctx, asked)
+        if ctx.operation.family == "passthrough":
+            exchange.dialect = candidates[0].dialect
+        asking = Asking(
+            operation=ctx.operation,
+            method=arrival.method,
+            body=ctx.body,
+            item=asked.item,
+            rest=asked.rest,
+            query=arrival.query,
+            strict=caller.strict,
+        )
         exchange.forwarded_from = perf_counter()
-        return await self._forwarder.forward(
+        forward = self._forwarder.find if ctx.operation.family == "stored" else self._forwarder.forward
+        forwarded = await forward(
             Ask(
-                operation=ctx.operation.name,
-                method="POST",
-                body=partial(_body_for, exchange.record, ctx.body),
+                speak=partial(speak, asking),
                 headers=arrival.headers,
                 agent=ctx.headers.get(b"user-agent"),
                 traceparent=exchange.trace.traceparent(),
@@ -225,64 +252,95 @@ class Lifecycle:
             candidates,
             exchange.attempts,
         )
+        exchange.record.model, exchange.record.prices = forwarded.spoken.model, forwarded.target.prices
+        if losses := forwarded.spoken.losses:
+            exchange.record.dropped_params = losses
+            exchange.extra.append((b"x-ag-dropped-params", ", ".join(losses).encode("ascii", "replace")))
+        return forwarded
 
     async def _carry(
         self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, forwarded: Forwarded
     ) -> Whole | Passing:
-        upstream, provider = forwarded.upstream, forwarded.target.provider
+        provider, hearing, record = forwarded.target.provider, forwarded.spoken.hearing, exchange.record
+        live, upstream = False, forwarded.upstream
         heads = lookup(upstream.headers)
-        live = heads.get(b"content-type", b"").lower().startswith(EVENT_STREAM) and 200 <= upstream.status < 300
         exchange.extra.append((b"x-selected-provider", provider.encode()))
+        if record.model != record.requested_model:
+            exchange.extra.append((b"x-selected-model", record.model.encode("latin-1", "replace")))
         try:
+            if encoding := heads.get(b"content-encoding"):
+                upstream = decoded(upstream, encoding)
+                heads = lookup(upstream.headers)
+            live = _is_live(upstream.status, heads, hearing, stream=ctx.body.stream)
             if live:
-                return await self._carry_live(exchange, caller, ctx, upstream, provider)
+                return await self._carry_live(exchange, caller, ctx, upstream, forwarded)
             raw = await buffered.read_bounded(upstream, heads, self._limits.max_buffered_answer_bytes)
         except UpstreamFailure as failure:
             raise refusal(failure, provider) from failure
         finally:
             if not live:
-                exchange.record.provider_seconds = perf_counter() - exchange.forwarded_from
+                record.provider_seconds = perf_counter() - exchange.forwarded_from
                 await upstream.aclose()
-        return await self._carry_whole(exchange, caller, ctx, upstream, raw)
+        answer = Whole(status=upstream.status, headers=returned(upstream.headers), body=raw)
+        return await self._carry_whole(exchange, caller, ctx, answer, forwarded.spoken)
 
     async def _carry_whole(
-        self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, upstream: Upstream, raw: bytes
+        self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, answer: Whole, spoken: Spoken
     ) -> Whole:
-        status, lens, record = upstream.status, LENSES[exchange.dialect], exchange.record
-        headers = returned(upstream.headers)
-        said = buffered.judge(status, raw, lens, headers)
+        status, headers, raw = answer.status, answer.headers, answer.body
+        hearing, record = spoken.hearing, exchange.record
+        if status >= 400:
+            return _failed(exchange, status, headers, raw, hearing)
+        said = hearing.lens.answer(raw) if hearing.unbounded else buffered.judge(status, raw, hearing.lens, headers)
         if said is not None:
-            record.usage, record.finish_reason = said.usage, said.finish_reason
+            record.usage, record.finish_reason, record.service_tier = said.usage, said.finish_reason, said.service_tier
             record.model = said.model or record.model
+            if said.usage is None and ctx.operation.family == "chat":
+                record.usage = estimate_usage(ctx.body.json(), hearing.lens.text(raw))
+        if ctx.body.stream and not hearing.unbounded:
+            raise _ignored_stream("a stream, and sent a whole answer")
+        raw = hearing.whole(raw)
+        if spoken.translated:
+            headers = content_type(headers, JSON[1])
         if caller.chains.pre_response and status < 300:
-            view = partial(buffered.view, status, lens)
+            view = partial(buffered.view, status, hearing.caller)
             ruling = await self._runner.pre_response(caller.chains, ctx, view(raw), exchange.findings, view)
             exchange.extra += ruling.headers
             if ruling.stop is not None:
                 return _stopped(ruling.stop)
             raw = raw if ruling.body is None else ruling.body
-        if status >= 400:
-            exchange.extra.append((b"x-ag-error-source", b"upstream"))
-            record.reason = "provider_error"
         return Whole(status=status, headers=headers, body=raw)
 
     async def _carry_live(
-        self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, upstream: Upstream, provider: str
+        self,
+        exchange: Exchange,
+        caller: CallerReady,
+        ctx: RequestContext,
+        upstream: Upstream,
+        forwarded: Forwarded,
     ) -> Whole | Passing:
-        record, chains, lens = exchange.record, caller.chains, LENSES[exchange.dialect]
+        record, chains, hearing = exchange.record, caller.chains, forwarded.spoken.hearing
         record.streaming = True
         exchange.extra += ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
-        if chains.buffers_stream:
-            stopped, upstream = await self._hold(exchange, caller, ctx, upstream)
+        if chains.buffers_stream and not hearing.unbounded:
+            stopped, upstream = await self._hold(exchange, caller, ctx, upstream, hearing)
             if stopped is not None:
                 return stopped
+            hearing = Verbatim(hearing.caller, mend=hearing.mend)
         headers = returned(upstream.headers)
+        if forwarded.spoken.translated:
+            headers = content_type(headers, hearing.caller.framing.content_type)
 
         def explain(failure: UpstreamFailure) -> Refused:
-            return refusal(failure, provider)
+            return refusal(failure, forwarded.target.provider)
 
+        trace_id = exchange.trace.trace_id
+        if not _has_events(headers, hearing):
+            return Untouched(upstream, headers, hearing=hearing, dialect=exchange.dialect, explain=explain)
         if not chains.on_chunk:
-            return Passing(upstream, headers, lens=lens, dialect=exchange.dialect, explain=explain)
+            return Passing(
+                upstream, headers, hearing=hearing, dialect=exchange.dialect, explain=explain, request_id=trace_id
+            )
         last_words: dict[str, PolicyFinding] = {}
 
         async def judge(chunk: Chunk) -> Rewrite | Deny | None:
@@ -294,28 +352,40 @@ class Lifecycle:
         return Guarded(
             upstream,
             headers,
-            lens=lens,
+            hearing=hearing,
             dialect=exchange.dialect,
             explain=explain,
             judge=judge,
             hold_back=max(link.hold_back for link in chains.on_chunk),
+            request_id=trace_id,
         )
 
     async def _hold(
-        self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, upstream: Upstream
+        self,
+        exchange: Exchange,
+        caller: CallerReady,
+        ctx: RequestContext,
+        upstream: Upstream,
+        hearing: Hearing,
     ) -> tuple[Whole | None, Upstream]:
         """Hold a whole stream for the policies that judge only whole answers; nothing has been sent yet."""
-        limit = self._limits.max_buffered_answer_bytes
+        limit, tap, lens = self._limits.max_buffered_answer_bytes, Tap(hearing.lens), hearing.caller
+
+        def render(refused: Refused) -> bytes:
+            return error_event(refused, exchange.dialect, lens.framing, exchange.trace.trace_id)
+
+        translated = hearing.live(upstream, tap.feed, render)
         try:
-            parts = await hold(upstream, limit)
+            parts = await hold(translated or upstream, limit)
         finally:
             await upstream.aclose()
         if parts is None:
             raise buffered.too_large(limit)
-        raw, lens = b"".join(parts), LENSES[exchange.dialect]
-        _account_held(exchange, raw)
+        if translated is None:
+            tap.feed(b"".join(parts))
+        _account_held(exchange, tap)
         view = partial(buffered.view_of_stream, upstream.status, lens)
-        ruling = await self._runner.pre_response(caller.chains, ctx, view(raw), exchange.findings, view)
+        ruling = await self._runner.pre_response(caller.chains, ctx, view(b"".join(parts)), exchange.findings, view)
         exchange.extra += ruling.headers
         stopped = None if ruling.stop is None else _stopped(ruling.stop)
         return stopped, Replay(upstream, parts if ruling.body is None else [ruling.body])
@@ -326,30 +396,77 @@ _INTERNAL: Final = Refused(
 )
 
 
-def read_body(raw: bytes) -> Body:
-    """Return a body with the two fields of it that steer the request. Raises Refused (400)."""
-    peeked = peek_request(raw)
-    return Body(raw, model=peeked.model, stream=peeked.stream)
+def _candidates(caller: CallerReady, ctx: RequestContext, asked: Asked) -> Sequence[Target]:
+    match ctx.operation.family:
+        case "passthrough":
+            target = caller.pool.named(asked.item)
+            if ctx.body.model and not target.may_serve(ctx.body.model):
+                raise not_allowed(ctx.body.model)
+            return (target,)
+        case "stored":
+            return caller.pool.holders(ctx.operation.name)
+        case _:
+            return caller.pool.candidates(ctx.operation.name, ctx.body.model)
 
 
-def _account_held(exchange: Exchange, raw: bytes) -> None:
+def _is_live(status: int, heads: Mapping[bytes, bytes], hearing: Hearing, *, stream: bool) -> bool:
+    """Whether an answer is a stream. Raises Refused where it is one and none was asked for."""
+    if not 200 <= status < 300 or heads.get(b"content-type") == JSON[1]:
+        return False
+    kind = heads.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    events = kind == hearing.lens.framing.content_type.partition(b";")[0]
+    if hearing.unbounded:
+        return events or (bool(kind) and not kind.endswith(b"json"))
+    if events and not stream:
+        raise _ignored_stream("no stream, and streamed")
+    return events
+
+
+def _ignored_stream(what: str) -> Refused:
+    return Refused(
+        "provider_ignored_stream",
+        f"The provider was asked for {what}: check that it can do what is asked of it.",
+        status=502,
+        source="upstream",
+    )
+
+
+def _has_events(headers: Sequence[Header], hearing: Hearing) -> bool:
+    if not hearing.unbounded:
+        return True
+    kind = lookup(headers).get(b"content-type", b"")
+    return kind.startswith(hearing.lens.framing.content_type.partition(b";")[0])
+
+
+def _failed(exchange: Exchange, status: int, headers: Sequence[Header], raw: bytes, hearing: Hearing) -> Whole:
+    """A provider's refusal: in its own words where the caller reads them, in the caller's dialect otherwise."""
+    exchange.record.reason = "provider_error"
+    fault = hearing.fault(status, raw, headers)
+    if fault is not None:
+        kept = [header for header in headers if not header[0].startswith(b"content-")]
+        told = refuse(fault, exchange.dialect, exchange.trace.trace_id)
+        return Whole(status=status, headers=[*told.headers, *kept], body=told.body)
+    if not hearing.unbounded:
+        buffered.judge(status, raw, hearing.lens, headers)
+    exchange.extra.append((b"x-ag-error-source", b"upstream"))
+    return Whole(status=status, headers=headers, body=raw)
+
+
+def _account_held(exchange: Exchange, tap: Tap) -> None:
     """What a held stream used is used, whether or not the caller will see any of it."""
-    tap = Tap(LENSES[exchange.dialect])
-    tap.feed(raw)
     tap.read_end()
     record = exchange.record
     record.usage, record.finish_reason, record.model = tap.usage, tap.finish_reason, tap.model or record.model
 
 
-def _body_for(record: Record, body: Body, target: Target) -> bytes:
-    """The caller's very bytes; where they name no model, asking for the target's default one."""
-    if body.model and body.model.lower() != AUTO:
-        return body.raw
-    record.model = target.default
-    return with_model(body.raw, target.default)
+FEW: Final = 64
+"""Headers. So few of them have no names that are worth counting: their values tell whether they can be too large."""
+_value: Final = itemgetter(1)
 
 
 def _check_size(headers: Sequence[Header], limit: int) -> None:
+    if len(headers) < FEW and sum(map(len, map(_value, headers))) < limit // 2:
+        return
     size = sum(map(len, chain.from_iterable(headers)))
     if size > limit:
         raise Refused(
@@ -360,12 +477,16 @@ def _check_size(headers: Sequence[Header], limit: int) -> None:
         )
 
 
-def _check_media(headers: Mapping[bytes, bytes]) -> None:
+_MEDIA: Final = {"json": "application/json", "form": "multipart/form-data"}
+
+
+def _check_media(operation: Operation, headers: Mapping[bytes, bytes]) -> None:
+    if headers.get(b"content-type") == JSON[1] and operation.body == "json" and b"content-encoding" not in headers:
+        return
+    wanted = _MEDIA.get(operation.body)
     kind = headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
-    if not kind.endswith(b"json"):
-        raise Refused(
-            "unsupported_media_type", "Send the body as content-type application/json.", status=415, retry=False
-        )
+    if wanted is not None and not kind.endswith(wanted[-4:].encode()):
+        raise Refused("unsupported_media_type", f"Send the body as content-type {wanted}.", status=415, retry=False)
     if headers.get(b"content-encoding", b"identity") != b"identity":
         raise Refused(
             "unsupported_content_encoding", "Send the body without a content-encoding.", status=415, retry=False

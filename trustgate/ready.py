@@ -21,6 +21,7 @@ from trustgate.contract.upstream import Clocks
 from trustgate.enforcement.chain import Chains, compile_chains, effective
 from trustgate.enforcement.plugins import Plugins
 from trustgate.forwarding.pool import Pool
+from trustgate.providers.credentials import Credentials
 from trustgate.providers.targets import CannotTarget, compile_target
 
 MAX_CALLERS: Final = 50_000
@@ -33,6 +34,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     plugins: Plugins
     services: Services
     clocks: Clocks
+    credentials: Credentials
     base_domain: str
     policy_timeout: float
 
@@ -46,6 +48,7 @@ class CallerReady(Struct, frozen=True, kw_only=True):
     pool: Pool
     session_header: bytes
     session_param: str
+    strict: bool
 
 
 class TenantReady:
@@ -72,6 +75,7 @@ class TenantReady:
             pool=pool,
             session_header=session.header_name.lower().encode() if session.enabled else b"",
             session_param=session.body_param_name if session.enabled else "",
+            strict=admitted.consumer.strict_translation,
         )
         self.callers[slug, admitted.caller.auth_id] = ready
         return ready
@@ -98,7 +102,9 @@ class TenantReady:
                 continue
             try:
                 rule = rules.get(registry.id)
-                targets.append(compile_target(registry, rule, binding.weight, self._parts.clocks))
+                targets.append(
+                    compile_target(registry, rule, binding.weight, self._parts.clocks, self._parts.credentials)
+                )
             except CannotTarget as error:
                 unusable[registry.name] = str(error)
         return Pool(targets, unusable)

@@ -2,7 +2,9 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
+from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,12 +60,31 @@ class Ports(Struct, frozen=True, kw_only=True):
 class Limits(Struct, frozen=True, kw_only=True):
     """How large a request may be, and how long a plane waits at its end."""
 
-    max_body_bytes: int = 8 * 1024 * 1024
+    max_body_bytes: int = 32 * 1024 * 1024
     max_header_bytes: int = 32 * 1024
     max_buffered_answer_bytes: int = 32 * 1024 * 1024
     grace: float = 30.0
     policy_timeout: float = 5.0
     throttle_wait: float = 10.0
+
+
+class References(Struct, frozen=True, kw_only=True):
+    """What a registry's auth may refer to instead of holding a secret.
+
+    `allowed` are globs of names; `variables` hold what those have that are set; `folder` empty allows no files.
+    """
+
+    allowed: tuple[str, ...] = ("*_API_KEY", "TRUSTGATE_CREDENTIAL_*")
+    variables: Mapping[str, str] = {}
+    folder: str = ""
+
+    def __repr__(self) -> str:
+        """Say the rules; the values are secret."""
+        return f"References(allowed={self.allowed!r}, folder={self.folder!r})"
+
+    def may_read(self, name: str) -> bool:
+        """Say whether a variable of that name may be referred to, set or not. Our own never may."""
+        return _referable(name, self.allowed, own_variables())
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -89,6 +110,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     proxies: Mapping[str, str] = {}
     no_proxy: str = ""
     openai_api_key: str = ""
+    references: References = References()
 
     @property
     def production(self) -> bool:
@@ -97,13 +119,19 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class Reader:
-    """Reads one mapping of variables, in the types we need."""
+    """Reads one mapping of variables, in the types we need; `asked` are the names of those that were looked for."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
+        self.asked: set[str] = set()
+
+    def others(self) -> Mapping[str, str]:
+        """Return what is set and was not looked for."""
+        return {name: value for name, value in self._environ.items() if value.strip() and name not in self.asked}
 
     def text(self, name: str, default: str = "") -> str:
         """Return a text; an empty variable is an absent one."""
+        self.asked.add(name)
         return self._environ.get(name, "").strip() or default
 
     def choice(self, name: str, default: str, accepted: tuple[str, ...]) -> str:
@@ -199,7 +227,33 @@ def _settings(read: Reader) -> Settings:
         proxies=_proxies(read),
         no_proxy=read.text("NO_PROXY", read.text("no_proxy")),
         openai_api_key=read.text("OPENAI_API_KEY"),
+        references=_references(read),  # last: what was read before is ours, and no registry's
     )
+
+
+def _references(read: Reader) -> References:
+    allowed = read.words("CREDENTIAL_ENV_ALLOWED", References().allowed)
+    folder = read.text("CREDENTIAL_FILE_DIR")
+    given = read.others().items()
+    variables = {name: value.strip() for name, value in given if _referable(name, allowed, read.asked)}
+    return References(allowed=allowed, variables=variables, folder=folder)
+
+
+_NEVER = ("SERVER_*", "DB_*", "REDIS_*")
+"""Families of our own that no registry may refer to, also those of their members that no version reads yet."""
+
+
+def _referable(name: str, allowed: tuple[str, ...], own: Set[str]) -> bool:
+    ours = name in own or any(fnmatchcase(name.upper(), glob) for glob in _NEVER)
+    return not ours and any(fnmatchcase(name, glob) for glob in allowed)
+
+
+@lru_cache(maxsize=1)
+def own_variables() -> frozenset[str]:
+    """Return the names of all variables that this module reads."""
+    reader = Reader({})
+    _settings(reader)
+    return frozenset(reader.asked)
 
 
 def _secret_key(read: Reader) -> str:

@@ -2,12 +2,17 @@
 
 import re
 from collections.abc import Sequence
+from math import ceil
 from time import perf_counter
 from typing import Final, Protocol
+
+from msgspec.structs import replace
 
 from trustgate.contract.context import Dialect, RequestContext
 from trustgate.contract.event import Attempt, PolicyFinding
 from trustgate.contract.upstream import Header
+from trustgate.contract.usage import Usage
+from trustgate.providers.estimate import estimate_tokens, estimate_usage
 from trustgate.ready import CallerReady, Ready
 from trustgate.relay.reply import Whole
 from trustgate.relay.streamed import Passing
@@ -20,11 +25,12 @@ class Arrival(Protocol):
 
     method: str
     path: str
+    query: str
     headers: Sequence[Header]
     client_ip: str
     gone: bool
 
-    async def read(self, limit: int) -> bytes:
+    async def read(self, limit: int) -> bytes | bytearray:
         """Read the body. Raises Refused (413) when it is larger than `limit` bytes, CallerLeft."""
 
 
@@ -95,6 +101,8 @@ def dressed(exchange: Exchange, reply: Whole | Passing) -> list[Header]:
         headers.append((b"x-request-id", trace_id))
     headers.append((b"x-ag-trace-id", trace_id))
     headers.append((b"x-ag-revision", exchange.ready.revision))
+    if exchange.dialect == "anthropic":
+        headers.append((b"request-id", trace_id))
     if record.session_id:
         headers.append((b"x-session-id", record.session_id.encode("latin-1", "replace")))
     headers.append((b"server-timing", record.server_timing()))
@@ -109,6 +117,8 @@ def account(exchange: Exchange, *, disconnected: bool) -> None:
     reply = exchange.reply
     if isinstance(reply, Passing):
         _account_stream(record, reply, exchange.forwarded_from)
+        if exchange.ctx is not None and exchange.ctx.operation.family == "chat":
+            record.usage = _at_least(record.usage, reply, exchange.ctx)
     elif reply is not None:
         record.response_bytes = len(reply.body)
     else:
@@ -123,12 +133,24 @@ def _account_stream(record: Record, live: Passing, since: float) -> None:
         tap.read_end()
     record.provider_seconds = record.ended_at - since
     record.response_bytes = tap.bytes
-    record.usage, record.finish_reason = tap.usage or record.usage, tap.finish_reason or record.finish_reason
+    record.usage, record.finish_reason = record.usage or tap.usage, tap.finish_reason or record.finish_reason
     record.model = tap.model or record.model
+    record.service_tier = tap.service_tier
     if live.refused is not None:
         record.reason = live.refused.code
     elif tap.error:
         record.reason = "provider_error"
+
+
+def _at_least(usage: Usage | None, live: Passing, ctx: RequestContext) -> Usage:
+    """What a stream used, also one that broke off before it said so: then what passed is counted, and marked so."""
+    if usage is not None and (live.complete or live.tap.finish_reason or usage.estimated):
+        return usage
+    text, times = live.tap.said()
+    output = ceil(estimate_tokens(text) * times)
+    if usage is None or not usage.input:
+        return replace(estimate_usage(ctx.body.json(), ""), output=output)
+    return replace(usage, output=max(usage.output, output), estimated=True)
 
 
 _STRENGTH: Final = {"allowed": 0, "rewritten": 1, "observe": 2, "failed_open": 3, "failed_closed": 4, "block": 5}

@@ -67,7 +67,7 @@ def context(raw: bytes = b'{"model":"m"}') -> RequestContext:
             auth_id="a1",
             auth_name="key",
         ),
-        operation=Operation(name="chat_completions", dialect="openai", method="POST", reads_body=True),
+        operation=Operation(name="chat_completions", dialect="openai", method="POST", family="chat"),
         path="/my-app/v1/chat/completions",
         headers={},
         body=Body(raw, model="m"),

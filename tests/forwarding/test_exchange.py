@@ -7,9 +7,11 @@ import pytest
 
 from trustgate.contract.errors import Refused
 from trustgate.contract.event import Attempt
+from trustgate.contract.speech import Spoken, Verbatim
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import Call, Clocks, FailureKind, Header, Origin, Upstream, UpstreamFailure
 from trustgate.forwarding.exchange import UNSENT, Ask, Forwarded, Forwarder, refusal
+from trustgate.providers.lenses.openai import LENS
 
 pytestmark = pytest.mark.anyio
 KINDS = get_args(FailureKind)
@@ -68,11 +70,16 @@ def target(host: str) -> Target:
         provider=f"{host} inc",
         dialect="openai",
         origin=Origin(scheme="https", host=host, port=443),
-        targets={"chat_completions": f"/{host}/chat".encode()},
+        ways={},
         headers=(own,),
         names=frozenset((own[0],)),
         clocks=Clocks(total=7),
     )
+
+
+def speak(target: Target) -> Spoken:
+    host = target.origin.host
+    return Spoken(method="POST", target=f"/{host}/chat".encode(), body=f"for {host}".encode(), hearing=Verbatim(LENS))
 
 
 class Forwarding:
@@ -85,9 +92,7 @@ class Forwarding:
 
     async def run(self) -> Forwarded:
         ask = Ask(
-            operation="chat_completions",
-            method="POST",
-            body=lambda target: f"for {target.origin.host}".encode(),
+            speak=speak,
             headers=((b"openai-beta", b"x"), (b"cookie", b"no")),
             agent=b"sdk/1",
             traceparent=b"trace",

@@ -16,12 +16,12 @@ def target(*headers: Header) -> Target:
     origin = Origin(scheme="https", host="api.example.com", port=443)
     names = frozenset(name for name, _ in headers)
     return Target(
-        registry_id="r1", provider="openai", dialect="openai", origin=origin, targets={}, headers=headers, names=names
+        registry_id="r1", provider="openai", dialect="openai", origin=origin, ways={}, headers=headers, names=names
     )
 
 
 def sent(caller: Sequence[Header], *own: Header, agent: bytes | None = None) -> list[Header]:
-    return Outgoing("1.0").headers(caller, target(*own), agent=agent, traceparent=TRACE)
+    return Outgoing("1.0").headers(caller, target(*own), agent=agent, traceparent=TRACE, translated=False)
 
 
 @pytest.mark.parametrize("name", sorted(FORWARDED))

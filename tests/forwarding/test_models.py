@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trustgate.contract.target import Target
+from trustgate.contract.target import Target, Way
 from trustgate.contract.upstream import Call, Clocks, Header, Origin, Upstream, UpstreamFailure
 from trustgate.forwarding.models import LIMIT, PATIENCE, Model, by_id, list_models, render_models
 from trustgate.forwarding.pool import Pool
@@ -69,7 +69,7 @@ def target(host: str, **fields: Any) -> Target:
         "provider": f"{host} inc",
         "dialect": "openai",
         "origin": Origin(scheme="https", host=host, port=443),
-        "targets": {"models": f"/{host}/models".encode()},
+        "ways": {"models": (Way(operation="models", dialect="openai", path=f"/{host}/models"),)},
         "headers": ((b"authorization", b"Bearer sk"),),
     }
     return Target(**given | fields)
@@ -128,7 +128,7 @@ async def test_what_is_asked() -> None:
 
 async def test_a_provider_that_has_no_list_is_not_asked() -> None:
     line = Line()
-    assert await models(line, target("one", targets={})) == []
+    assert await models(line, target("one", ways={})) == []
     assert line.calls == []
 
 
@@ -164,14 +164,19 @@ async def test_a_list_without_end_is_not_read_to_it() -> None:
 
 
 def test_the_list_as_openai_sends_it() -> None:
-    assert json.loads(render_models([Model(id="a", created=5, owned_by="me")])) == {
+    assert json.loads(render_models([Model(id="a", created=5, owned_by="me")], "openai")) == {
         "object": "list",
         "data": [{"id": "a", "object": "model", "created": 5, "owned_by": "me"}],
     }
-    assert json.loads(render_models([])) == {"object": "list", "data": []}
+    assert json.loads(render_models([], "openai")) == {"object": "list", "data": []}
 
 
 def test_one_of_them() -> None:
     found = [Model(id="a/b", owned_by="me"), Model(id="c")]
-    assert by_id(found, "a/b") == {"id": "a/b", "object": "model", "created": 0, "owned_by": "me"}
-    assert by_id(found, "A/B") is None
+    assert json.loads(by_id(found, "a/b", "openai") or b"") == {
+        "id": "a/b",
+        "object": "model",
+        "created": 0,
+        "owned_by": "me",
+    }
+    assert by_id(found, "A/B", "openai") is None

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from trustgate.contract.errors import Refused
-from trustgate.contract.target import Target
+from trustgate.contract.target import Target, Way
 from trustgate.contract.upstream import Origin
 from trustgate.forwarding.pool import Pool
 
@@ -19,7 +19,7 @@ def target(id_: str, *allowed: str, **fields: Any) -> Target:
         "provider": f"provider of {id_}",
         "dialect": "openai",
         "origin": Origin(scheme="https", host="api.example.com", port=443),
-        "targets": {CHAT: b"/v1/chat/completions"},
+        "ways": {CHAT: (Way(operation=CHAT, dialect="openai", path="/v1/chat/completions"),)},
         "headers": (),
         "allowed": frozenset(allowed) if allowed else None,
     }
@@ -35,7 +35,7 @@ MIXED = pool(
     target("small", "m-small"),
     target("both", "m-small", "m-big", default="m-big"),
     target("open", default="m-open"),
-    target("deaf", "m-small", targets={"models": b"/v1/models"}),
+    target("deaf", "m-small", ways={"models": (Way(operation="models", dialect="openai", path="/v1/models"),)}),
 )
 
 

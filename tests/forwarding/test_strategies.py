@@ -23,7 +23,7 @@ def targets(*shares: int) -> list[Target]:
             provider="openai",
             dialect="openai",
             origin=origin,
-            targets={},
+            ways={},
             headers=(),
             weight=share,
         )

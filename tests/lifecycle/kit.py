@@ -19,6 +19,7 @@ from trustgate.enforcement.plugins import assemble
 from trustgate.lifecycle import Lifecycle
 from trustgate.planes.probes import Probes, probe_app
 from trustgate.planes.proxy.app import ProxyApp
+from trustgate.providers.credentials import Credentials
 from trustgate.ready import Parts
 from trustgate.settings import Limits
 from trustgate.state.memory import MemoryLimiter
@@ -36,13 +37,15 @@ ASKED: dict[str, Any] = {"model": "m-1", "messages": [{"role": "user", "content"
 USAGE = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
 JSON: Sequence[Header] = ((b"content-type", b"application/json"),)
 EVENTS: Sequence[Header] = ((b"content-type", b"text/event-stream; charset=utf-8"),)
+CHUNK = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m-1-2026"}
 DONE = b"data: [DONE]\n\n"
 
 
 def completion(text: str = "Hi there", **fields: Any) -> bytes:
     message = {"role": "assistant", "content": text}
     choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-    return json.dumps({"id": "x", "model": "m-1-2026", "choices": choices, "usage": USAGE} | fields).encode()
+    usual = {"id": "x", "object": "chat.completion", "created": 1, "model": "m-1-2026"}
+    return json.dumps(usual | {"choices": choices, "usage": USAGE} | fields).encode()
 
 
 def event(fields: object) -> bytes:
@@ -51,11 +54,11 @@ def event(fields: object) -> bytes:
 
 def says(text: str | None, finish: str | None = None) -> bytes:
     delta = {} if text is None else {"content": text}
-    return event({"model": "m-1-2026", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+    return event(CHUNK | {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
 
 
 def stream(*texts: str) -> list[bytes]:
-    return [*map(says, texts), says(None, "stop"), event({"choices": [], "usage": USAGE}), DONE]
+    return [*map(says, texts), says(None, "stop"), event(CHUNK | {"choices": [], "usage": USAGE}), DONE]
 
 
 def text_of(body: bytes) -> str:
@@ -237,6 +240,7 @@ class House:
             plugins=assemble({f"guard_{at}": rule.module() for at, rule in enumerate(rules)}),
             services=Services(limiter=MemoryLimiter() if limiter is None else limiter),
             clocks=Clocks(),
+            credentials=Credentials(),
             base_domain="llm.test",
             policy_timeout=2.0,
         )
@@ -344,6 +348,7 @@ class Caller:
             "type": "http",
             "method": method,
             "path": path,
+            "query_string": b"",
             "headers": [(name, value) for name, value in (given | dict(headers or {})).items() if value],
             "client": ("192.0.2.7", 4711),
         }

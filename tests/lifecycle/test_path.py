@@ -73,7 +73,7 @@ async def test_an_answer_is_carried_both_ways_as_the_very_bytes() -> None:
 async def test_a_stream_is_carried_as_the_very_bytes() -> None:
     pieces = stream("Hi", " there")
     house = House(Line(live(*pieces)))
-    told = await house.ask({**ASKED, "stream": True})
+    told = await house.ask({**ASKED, "stream": True, "stream_options": {"include_usage": True}})
     assert (told.status, told.body, told.ended) == (200, b"".join(pieces), True)
     assert told.pieces == pieces
     assert told.header(b"content-type") == "text/event-stream; charset=utf-8"

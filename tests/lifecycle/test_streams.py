@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from trustgate import Answer, Chunk, Deny, Proceed, RequestContext, Rewrite, Usage
 from trustgate.contract.context import AnswerView
@@ -30,7 +31,9 @@ from .kit import (
 )
 
 pytestmark = pytest.mark.anyio
-STREAMED = {**ASKED, "stream": True}
+COUNTED = Usage(input=9, output=1, estimated=True)
+"""What we count ourselves of a stream that says "Hi" and breaks off."""
+STREAMED = {**ASKED, "stream": True, "stream_options": {"include_usage": True}}
 LOST = UpstreamFailure("connection_lost", "")
 
 
@@ -259,10 +262,10 @@ async def test_held_and_live_policies_go_together() -> None:
         (stream("Hi"), Usage(input=9, output=2), True),
         (stream("Hi")[:-1], Usage(input=9, output=2), True),
         ([*stream("Hi")[:-1], LOST], Usage(input=9, output=2), False),
-        ([says("Hi"), LOST], Usage(), False),
-        ([says("Hi")], Usage(), False),
-        ([LOST], Usage(), False),
-        ([says("Hi"), event({"error": {"message": "Overloaded."}})], Usage(), False),
+        ([says("Hi"), LOST], COUNTED, False),
+        ([says("Hi")], COUNTED, False),
+        ([LOST], replace(COUNTED, output=0), False),
+        ([says("Hi"), event({"error": {"message": "Overloaded."}})], COUNTED, False),
     ],
 )
 async def test_usage_is_heard_of_whatever_the_end(pieces: list[Piece], usage: Usage, complete: bool) -> None:
@@ -334,7 +337,8 @@ async def test_a_caller_who_leaves_stops_the_provider(rules: tuple[Rule, ...]) -
     assert not told.ended
     found = house.event
     assert (found.client_disconnected, found.response.complete) == (True, False)
-    assert ear.heard == [Usage()]
+    (usage,) = ear.heard
+    assert usage == replace(COUNTED, output=8), "what has passed is counted, though nobody has told what it was"
     assert asyncio.all_tasks() == before
 
 

@@ -31,7 +31,7 @@ def ctx() -> RequestContext:
             auth_id="auth-1",
             auth_name="key",
         ),
-        operation=Operation(name="chat_completions", dialect="openai", method="POST", reads_body=True),
+        operation=Operation(name="chat_completions", dialect="openai", method="POST", family="chat"),
         path="/my-app/v1/chat/completions",
         headers={b"content-type": b"application/json"},
         body=Body(b'{"model":"m"}', model="m"),

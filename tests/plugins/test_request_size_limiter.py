@@ -65,7 +65,7 @@ async def test_a_length_must_be_announced_if_so_chosen(ctx: RequestContext) -> N
 
 
 async def test_what_has_no_body_needs_no_length(ctx: RequestContext) -> None:
-    operation = msgspec.structs.replace(ctx.operation, method="GET", reads_body=False)
+    operation = msgspec.structs.replace(ctx.operation, method="GET", body="none")
     listing = msgspec.structs.replace(ctx, operation=operation, body=Body(b""))
     assert await pre_request(listing, settings(require_content_length=True)) is None
 

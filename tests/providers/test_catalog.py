@@ -5,30 +5,51 @@ from urllib.parse import urlsplit
 import pytest
 
 from trustgate.providers.catalog import PROVIDERS, EchoOptions, OpenAICompatibleOptions, Options, Provider
-from trustgate.providers.dialects import LENSES
+from trustgate.providers.dialects import lens_of
+from trustgate.providers.translate import CHAT, ways_of
 
 ALL = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=lambda provider: provider.name)
 
 
 def test_who_there_is() -> None:
-    assert set(PROVIDERS) == {"openai", "openai_compatible", "echo"}
+    assert set(PROVIDERS) == {
+        *("openai", "azure", "anthropic", "bedrock", "google", "vertex", "mistral", "groq", "deepseek", "xai"),
+        *("cerebras", "cohere", "openrouter", "together", "fireworks", "perplexity", "ollama", "vllm"),
+        *("openai_compatible", "echo"),
+    }
 
 
 @ALL
 def test_an_entry_is_complete(provider: Provider) -> None:
     assert PROVIDERS[provider.name] is provider
     assert provider.display_name
-    assert provider.dialect in LENSES
     assert provider.auth_types
-    assert "chat_completions" in provider.paths
-    assert all(path.startswith("/") for path in provider.paths.values())
+    assert provider.ways
+    for way in provider.ways:
+        assert way.path.startswith("/")
+        assert lens_of(way.operation)
+
+
+@ALL
+def test_every_chat_can_be_said_to_everybody(provider: Provider) -> None:
+    ways = ways_of(provider.ways)
+    for operation in CHAT:
+        assert ways[operation], operation
+        native = [way for way in provider.ways if way.operation == operation]
+        assert not native or ways[operation][0] == native[0], "what a provider speaks itself is not translated"
 
 
 @ALL
 def test_where_an_entry_leads(provider: Provider) -> None:
     url = urlsplit(provider.base_url)
-    if provider.base_url:
-        assert (url.scheme in {"https", "echo"}, bool(url.hostname), url.query) == (True, True, "")
+    if "{" in provider.base_url:
+        assert provider.name in {"azure", "bedrock", "vertex"}
+    elif provider.base_url:
+        assert (url.scheme in {"https", "echo"} or url.hostname == "localhost", bool(url.hostname), url.query) == (
+            True,
+            True,
+            "",
+        )
     else:
         with pytest.raises(ValueError, match="base_url"):
             provider.options({})

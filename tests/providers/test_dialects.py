@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from trustgate.contract.errors import Refused
 from trustgate.contract.lens import Answered, Said
 from trustgate.contract.usage import Usage
-from trustgate.providers.dialects import (
-    LENSES,
-    Asked,
-    answer_text,
-    event_said,
-    peek_answer,
-    peek_request,
-    with_delta_text,
-    with_model,
-)
+from trustgate.providers.dialects import Asked, lens_of, peek_request, with_model
+from trustgate.providers.lenses.openai import answer_text, event_said, peek_answer, with_delta_text
 
 DEEP = b"[" * 100_000
 
@@ -219,7 +211,7 @@ GARBAGE = (
 
 @pytest.mark.parametrize("raw", GARBAGE, ids=lambda raw: repr(raw[:20]))
 def test_garbage_is_nothing_in_every_lens(raw: bytes) -> None:
-    lens = LENSES["openai"]
+    lens = lens_of("chat_completions")
     assert lens.answer(raw) is None
     assert lens.text(raw) == ""
     assert lens.said(raw) == Said()
@@ -228,7 +220,7 @@ def test_garbage_is_nothing_in_every_lens(raw: bytes) -> None:
 @given(st.binary(max_size=60) | values.map(lambda value: json.dumps(value).encode()))
 @settings(deadline=None, max_examples=300)
 def test_no_lens_ever_raises(raw: bytes) -> None:
-    lens = LENSES["openai"]
+    lens = lens_of("chat_completions")
     lens.answer(raw)
     lens.text(raw)
     lens.said(raw)

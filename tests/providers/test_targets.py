@@ -8,6 +8,7 @@ from trustgate.config.records import ApiKeyAuth, ModelPolicy, ProviderAuth, Regi
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import Call, Clocks, Header, Origin
 from trustgate.forwarding.transport import write_head
+from trustgate.providers.credentials import Credentials
 from trustgate.providers.targets import CannotTarget, compile_target
 
 PLANE = Clocks(connect=1, first_byte=2, idle=3, total=4)
@@ -30,7 +31,11 @@ def registry(provider: str = "openai", auth: ProviderAuth | None = None, **optio
 
 
 def compiled(made: Registry, rules: ModelPolicy | None = None, weight: int = 1) -> Target:
-    return compile_target(made, rules, weight, PLANE)
+    return compile_target(made, rules, weight, PLANE, Credentials())
+
+
+def path(target: Target, operation: str) -> str:
+    return target.ways[operation][0].path
 
 
 def compatible(base_url: str, **options: Any) -> Target:
@@ -44,7 +49,7 @@ def test_openai_itself() -> None:
     target = compiled(registry())
     assert (target.registry_id, target.provider, target.dialect) == ("r1", "openai", "openai")
     assert target.origin == Origin(scheme="https", host="api.openai.com", port=443)
-    assert target.targets == {CHAT: b"/v1/chat/completions", "models": b"/v1/models"}
+    assert (path(target, CHAT), path(target, "models")) == ("/v1/chat/completions", "/v1/models")
     assert target.headers == ((b"authorization", b"Bearer sk-1"),)
     assert target.names == {b"authorization"}
     assert target.clocks == PLANE
@@ -78,7 +83,7 @@ def test_openai_itself() -> None:
 def test_base_urls(base_url: str, origin: tuple[str, str, int], chat: bytes) -> None:
     target = compatible(base_url)
     assert target.origin == Origin(scheme=origin[0], host=origin[1], port=origin[2])
-    assert target.targets[CHAT] == chat
+    assert path(target, CHAT) == chat.decode()
     call = Call(method="POST", origin=target.origin, target=chat, headers=target.headers)
     assert write_head(call, b" HTTP/1.1\r\nhost: x"), "the transport takes it"
 
@@ -86,7 +91,7 @@ def test_base_urls(base_url: str, origin: tuple[str, str, int], chat: bytes) -> 
 def test_a_base_url_of_its_own_for_openai() -> None:
     target = compiled(registry(base_url="https://eu.api.openai.com/v1"))
     assert target.origin.host == "eu.api.openai.com"
-    assert target.targets["models"] == b"/v1/models"
+    assert path(target, "models") == "/v1/models"
 
 
 # With what.
@@ -109,13 +114,13 @@ def test_credentials(auth: ProviderAuth, headers: tuple[Header, ...], query: byt
     target = compiled(registry("openai_compatible", auth, base_url="https://x.example.com"))
     assert target.headers == headers
     assert target.names == {name for name, _ in headers}
-    assert target.targets[CHAT] == b"/chat/completions" + query
+    assert path(target, CHAT) == "/chat/completions" + query.decode()
 
 
 def test_a_parameter_joins_the_query_that_is_there() -> None:
     auth = key(param_name="key", param_value="v")
     target = compiled(registry("openai_compatible", auth, base_url="https://x.example.com/v1?api-version=2"))
-    assert target.targets[CHAT] == b"/v1/chat/completions?api-version=2&key=v"
+    assert path(target, CHAT) == "/v1/chat/completions?api-version=2&key=v"
 
 
 def test_no_credential_leaves_where_the_type_is_none() -> None:
@@ -124,7 +129,7 @@ def test_no_credential_leaves_where_the_type_is_none() -> None:
     auth = ProviderAuth(type="none", api_key=left)
     target = compiled(registry("openai_compatible", auth, base_url="https://elsewhere.example.com"))
     assert target.headers == ()
-    assert target.targets[CHAT] == b"/chat/completions"
+    assert path(target, CHAT) == "/chat/completions"
 
 
 @pytest.mark.parametrize(
@@ -182,7 +187,7 @@ def test_models_and_weight() -> None:
 def test_echo_has_an_origin_of_its_own_and_tells_its_options_to_its_transport() -> None:
     target = compiled(registry("echo", ProviderAuth(type="none"), latency="5ms", failure="error_500"))
     assert target.origin == Origin(scheme="echo", host="echo", port=0)
-    assert target.targets == {CHAT: b"/chat/completions"}
+    assert path(target, CHAT) == "/chat/completions"
     assert target.headers == ((b"x-echo-options", b'{"latency":"5ms","failure":"error_500"}'),)
 
 

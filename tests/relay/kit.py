@@ -7,15 +7,15 @@ from typing import Any
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from trustgate.contract import sse
 from trustgate.contract.context import Chunk
+from trustgate.contract.speech import Verbatim
 from trustgate.contract.upstream import Header, UpstreamFailure
 from trustgate.contract.verdict import Deny, Rewrite
 from trustgate.forwarding.exchange import refusal
-from trustgate.providers.dialects import LENSES
-from trustgate.relay import sse
+from trustgate.providers.lenses.openai import LENS
 from trustgate.relay.streamed import Guarded, Passing
 
-LENS = LENSES["openai"]
 DONE = b"data: [DONE]\n\n"
 USAGE: dict[str, Any] = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
 EVENT_STREAM: Sequence[Header] = ((b"content-type", b"text/event-stream"),)
@@ -93,7 +93,7 @@ def explain(failure: UpstreamFailure) -> Any:
 
 
 def passing(upstream: Scripted) -> Passing:
-    return Passing(upstream, upstream.headers, lens=LENS, dialect="openai", explain=explain)
+    return Passing(upstream, upstream.headers, hearing=Verbatim(LENS), dialect="openai", explain=explain)
 
 
 def guarded(upstream: Scripted, judge: Judge, hold_back: int = 0) -> Guarded:
@@ -101,7 +101,13 @@ def guarded(upstream: Scripted, judge: Judge, hold_back: int = 0) -> Guarded:
         return judge(chunk)
 
     return Guarded(
-        upstream, upstream.headers, lens=LENS, dialect="openai", explain=explain, judge=judging, hold_back=hold_back
+        upstream,
+        upstream.headers,
+        hearing=Verbatim(LENS),
+        dialect="openai",
+        explain=explain,
+        judge=judging,
+        hold_back=hold_back,
     )
 
 

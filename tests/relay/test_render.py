@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from trustgate.contract.context import Dialect
 from trustgate.contract.errors import Refused
+from trustgate.contract.sse import SSE
 from trustgate.contract.upstream import Header
 from trustgate.contract.verdict import Answer, Deny
-from trustgate.relay.render import answered, denied, error_body, error_event, openai_error, refuse
+from trustgate.relay.render import answered, denied, error_event, error_object, openai_error, refuse
 
 TYPES = [
     (400, "invalid_request_error"),
@@ -31,12 +33,12 @@ def test_the_error_object_has_all_four_keys(status: int, kind: str, param: str |
     refused = Refused("some_code", 'Says "no".', status=status, param=param)
     expected = {"message": 'Says "no".', "type": kind, "param": param, "code": "some_code"}
     assert openai_error(refused) == expected
-    assert json.loads(error_body(refused, "openai")) == {"error": expected}
+    assert error_object(refused, "openai") == {"error": expected}
 
 
 def test_the_error_event_is_one_event() -> None:
     refused = Refused("broken", "Two\nlines.", status=502)
-    event = error_event(refused, "openai")
+    event = error_event(refused, "openai", SSE)
     assert event.startswith(b"data: {")
     assert event.endswith(b"}\n\n")
     assert event.count(b"\n") == 2
@@ -49,7 +51,7 @@ def test_a_refusal_as_an_answer(retry: bool | None, header: list[bytes], source:
     refused = Refused("no", "No.", status=418, headers=((b"x-a", b"1"),), retry=retry, source=source)
     reply = refuse(refused, "openai")
     assert reply.status == 418
-    assert reply.body == error_body(refused, "openai")
+    assert json.loads(reply.body) == error_object(refused, "openai")
     assert [value for name, value in reply.headers if name == b"x-should-retry"] == header
     assert (b"content-type", b"application/json") in reply.headers
     assert (b"x-ag-error-source", source.encode()) in reply.headers
@@ -99,3 +101,48 @@ def test_a_policys_own_answer() -> None:
     reply = answered(Answer(body=b"<p>", status=203, content_type="text/html", headers=((b"x-a", b"1"),)))
     assert (reply.status, reply.body) == (203, b"<p>")
     assert list(reply.headers) == [(b"content-type", b"text/html"), (b"x-a", b"1")]
+
+
+REQUEST_ID = "0123456789abcdef0123456789abcdef"
+LIMITED = Refused("tenant_rate_limited", "Wait.", status=429, param="model")
+BROKEN = Refused("provider_error", "Broke.", status=502)
+
+
+def test_anthropics_sdk_reads_its_error() -> None:
+    body = error_object(LIMITED, "anthropic", REQUEST_ID)
+    assert body == {
+        "type": "error",
+        "error": {"type": "rate_limit_error", "message": "Wait.", "code": "tenant_rate_limited", "param": "model"},
+        "request_id": REQUEST_ID,
+    }
+    error = error_object(BROKEN, "anthropic")["error"]
+    assert error == {"type": "api_error", "message": "Broke.", "code": "provider_error"}
+
+
+def test_googles_sdk_reads_its_error() -> None:
+    error = error_object(LIMITED, "gemini")["error"]
+    assert (error["code"], error["status"], error["message"]) == (429, "RESOURCE_EXHAUSTED", "Wait.")
+    assert error["details"][0]["reason"] == "tenant_rate_limited"
+    assert error_object(BROKEN, "gemini")["error"]["status"] == "INTERNAL"
+
+
+def test_coheres_and_amazons_sdks_read_theirs() -> None:
+    assert error_object(LIMITED, "cohere", REQUEST_ID) == {
+        "message": "Wait.",
+        "code": "tenant_rate_limited",
+        "param": "model",
+        "id": REQUEST_ID,
+    }
+    reply = refuse(LIMITED, "bedrock")
+    assert (b"x-amzn-errortype", b"ThrottlingException") in reply.headers
+    assert json.loads(reply.body)["message"] == "Wait."
+
+
+@pytest.mark.parametrize(
+    ("dialect", "name"), [("openai", ""), ("openai_responses", "error"), ("anthropic", "error"), ("cohere", "error")]
+)
+def test_error_events_have_the_names_that_sdks_wait_for(dialect: Dialect, name: str) -> None:
+    said, data = SSE.event(error_event(BROKEN, dialect, SSE, REQUEST_ID))
+    assert said == name
+    assert "Broke." in data.decode()
+    assert "provider_error" in data.decode()

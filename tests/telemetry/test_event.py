@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trustgate.contract.cost import Cost, PriceRule
 from trustgate.contract.event import Event
-from trustgate.telemetry.record import Record, build_event
+from trustgate.contract.usage import Usage
+from trustgate.providers.prices import PriceBook
+from trustgate.telemetry.record import Record, build_event, price_of
 
 ALWAYS = {
     "schema_version",
@@ -168,6 +171,91 @@ def test_without_a_figure_of_its_own_provider_time_is_that_of_the_attempts(answe
     event = build_event(answered)
     assert event.latency.provider_ms == 30.0
     assert event.response.latency_ms == 20.0
+
+
+PRICES = (PriceRule(model="gpt-5", input="0.03", output="10", cached_input="0.003"),)
+COST = {"prompt_usd": "0.000000225", "completion_usd": "0.00034", "total_usd": "0.000340225", "currency": "USD"}
+
+
+def costs(record: Record) -> dict[str, str] | None:
+    encoded = msgspec.json.encode(build_event(record, PriceBook()))
+    event: dict[str, Any] = msgspec.json.decode(encoded)
+    cost: dict[str, str] | None = event.get("cost")
+    return cost
+
+
+def test_the_cost_is_exact_and_never_scientific(answered: Record) -> None:
+    answered.prices = PRICES
+    assert costs(answered) == COST
+
+
+def test_without_prices_of_its_own_the_registry_s_provider_has_the_shipped_ones(answered: Record) -> None:
+    answered = msgspec.structs.replace(answered, attempts=answered.attempts[:1], ended_clock=1_795_000_000.0)
+    own, flex = costs(answered), costs(msgspec.structs.replace(answered, service_tier="flex"))
+    assert own is not None
+    assert flex is not None
+    assert float(own["total_usd"]) > float(flex["total_usd"]) > 0
+
+
+def test_what_is_not_known_has_no_cost_and_not_one_of_nothing(answered: Record) -> None:
+    unknown = msgspec.structs.replace(answered, model="no-such-model", requested_model="nor-this")
+    assert costs(unknown) is None
+    assert costs(msgspec.structs.replace(answered, usage=None, prices=PRICES)) is None
+    assert costs(msgspec.structs.replace(answered, attempts=(), prices=PRICES)) is None
+    free = (PriceRule(model="*", input="0", output="0"),)
+    known = costs(msgspec.structs.replace(unknown, prices=free))
+    assert known is not None
+    assert known["total_usd"] == "0"
+
+
+def test_the_requested_model_helps_where_the_answer_s_is_not_known(answered: Record) -> None:
+    deployed = msgspec.structs.replace(answered, model="dep-7", requested_model="gpt-5", prices=PRICES)
+    assert costs(deployed) == COST
+
+
+def test_the_price_is_that_of_the_day_of_the_request(answered: Record) -> None:
+    later = PriceRule(model="gpt-5", input="1", output="1", effective_from="2023-11-15")
+    answered.prices = (*PRICES, later)
+    assert costs(answered) == COST
+    midnight = 1_700_006_400.0
+    took = answered.ended_at - answered.started
+    answered.ended_clock = midnight + took / 2
+    assert costs(answered) == COST, "it was asked the day before"
+    answered.ended_clock = midnight + took * 2
+    assert costs(answered) != COST
+
+
+def test_a_cost_that_was_needed_before_is_not_worked_out_again(answered: Record) -> None:
+    answered.cost = Cost(prompt=10**24, completion=0, total=10**24)
+    assert costs(answered) == {"prompt_usd": "1", "completion_usd": "0", "total_usd": "1", "currency": "USD"}
+
+
+def test_the_path_and_the_event_say_the_same(answered: Record) -> None:
+    answered.prices = PRICES
+    told = costs(answered)
+    answered.cost = price_of(answered, PriceBook())
+    assert answered.cost is not None
+    assert costs(answered) == told
+
+
+def test_every_count_of_a_usage_is_in_the_event(answered: Record) -> None:
+    names = [field.name for field in msgspec.structs.fields(Usage) if field.name != "estimated"]
+    answered.usage = msgspec.convert({name: number for number, name in enumerate(names, 1)}, Usage)
+    usage = as_json(answered)["usage"]
+    assert usage.pop("total_tokens") == answered.usage.total
+    assert usage == {
+        "prompt_tokens": 1,
+        "completion_tokens": 2,
+        "cached_input_tokens": 3,
+        "cache_write_tokens": 4,
+        "cache_write_1h_tokens": 5,
+        "audio_input_tokens": 6,
+        "audio_cached_input_tokens": 7,
+        "image_input_tokens": 8,
+        "reasoning_output_tokens": 9,
+        "audio_output_tokens": 10,
+        "image_output_tokens": 11,
+    }
 
 
 def test_a_record_has_no_place_for_a_body() -> None:

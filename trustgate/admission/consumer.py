@@ -24,12 +24,18 @@ class Admitted(Struct, frozen=True, kw_only=True):
 
 
 def presented_key(headers: Mapping[bytes, bytes]) -> bytes:
-    """Return the key that the caller presents, or the empty string: X-AG-API-Key, x-api-key, then a bearer `ag_…`."""
+    """Return the key that the caller presents, or the empty string.
+
+    X-AG-API-Key, x-api-key (Anthropic's SDKs), a bearer token (OpenAI's and Cohere's), then x-goog-api-key (Google's)
+    and api-key (Azure's): an SDK that is given our key as its own sends it where its vendor wants it.
+    """
     key = headers.get(b"x-ag-api-key") or headers.get(b"x-api-key")
     if key:
         return key.strip()
     bearer = headers.get(b"authorization", b"")
-    return bearer[7:].strip() if bearer[:7].lower() == _BEARER else b""
+    if bearer[:7].lower() == _BEARER:
+        return bearer[7:].strip()
+    return (headers.get(b"x-goog-api-key") or headers.get(b"api-key") or b"").strip()
 
 
 def admit(snapshot: Snapshot, named: Tenant | None, slug: str, key: bytes) -> Admitted:

@@ -21,7 +21,7 @@ def session_id(headers: Mapping[bytes, bytes], body: Body, *, header: bytes, par
     return (_field(body.raw, param) if param and body.raw else "") or uuid7()
 
 
-def _field(raw: bytes, param: str) -> str:
+def _field(raw: bytes | bytearray, param: str) -> str:
     """Read one field; whatever stands in the others is not ours to judge."""
     try:
         fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])

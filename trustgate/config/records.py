@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
 
+from trustgate.contract.cost import PriceRule
 from trustgate.contract.policy import Secret
 
 Mode = Literal["enforce", "throttle", "observe"]
@@ -66,15 +67,71 @@ class ApiKeyAuth(Struct, frozen=True, kw_only=True, omit_defaults=True):
     param_location: Literal["", "query"] = ""
 
 
-class ProviderAuth(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a registry proves itself to its provider; the block named by `type` is the one that counts."""
+class AzureAuth(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An Azure resource and one of: its key, a service principal (three fields), the managed identity of this host.
 
-    type: Literal["api_key", "none"]
+    `version` empty is the one that the provider's catalogue entry asks for.
+    """
+
+    endpoint: str
+    version: str = ""
+    api_key: Secret = ""
+    client_id: str = ""
+    client_secret: Secret = ""
+    tenant_id: str = ""
+    use_managed_identity: bool = False
+
+
+class AwsAuth(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A region and either access keys, or a role (its ARN) that this host's own identity assumes."""
+
+    region: str
+    access_key_id: Secret = ""
+    secret_access_key: Secret = ""
+    session_token: Secret = ""
+    use_role: bool = False
+    role: str = ""
+
+
+Grant = Literal["client_credentials", "refresh_token", "password"]
+
+
+class OAuth2Auth(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where tokens come from and how they are asked for. https://www.rfc-editor.org/rfc/rfc6749
+
+    `use_basic_auth` sends the client's id and secret in a header and not in the form; `extra` are more form fields.
+    """
+
+    token_url: str
+    grant_type: Grant
+    client_id: str = ""
+    client_secret: Secret = ""
+    use_basic_auth: bool = False
+    scopes: tuple[str, ...] = ()
+    audience: str = ""
+    refresh_token: Secret = ""
+    username: Secret = ""
+    password: Secret = ""
+    extra: dict[str, Secret] = {}
+
+
+class ProviderAuth(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a registry proves itself to its provider; the block of its `type` is the one that is there.
+
+    The block of `oauth2` is `oauth`; `gcp_service_account` is the JSON of a key file, compact. A secret may be a
+    reference, `env:NAME` or `file:/path`, which providers/credentials/references.py looks up.
+    """
+
+    type: Literal["api_key", "none", "azure", "aws", "gcp_service_account", "oauth2"]
     api_key: ApiKeyAuth | None = None
+    azure: AzureAuth | None = None
+    aws: AwsAuth | None = None
+    oauth: OAuth2Auth | None = None
+    gcp_service_account: Secret = ""
 
 
 class Registry(Record, frozen=True, kw_only=True):
-    """One account at one provider."""
+    """One account at one provider. `prices` are its own and stand instead of the shipped ones."""
 
     sealed: ClassVar[tuple[str, ...]] = ("auth", "provider_options")
 
@@ -86,6 +143,7 @@ class Registry(Record, frozen=True, kw_only=True):
     provider_options: dict[str, Any] = {}
     description: str = ""
     auth: ProviderAuth = ProviderAuth(type="none")
+    prices: tuple[PriceRule, ...] = ()
 
 
 class ModelPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -104,7 +162,10 @@ class Binding(Struct, frozen=True, kw_only=True):
 
 
 class Consumer(Record, frozen=True, kw_only=True):
-    """One application. `registries` keep the order in which they were attached."""
+    """One application. `registries` keep the order in which they were attached.
+
+    `strict_translation` refuses what would lose a parameter on its way into another dialect.
+    """
 
     gateway_id: str
     name: str
@@ -112,6 +173,7 @@ class Consumer(Record, frozen=True, kw_only=True):
     type: Literal["LLM"] = "LLM"
     routing_mode: Literal["inline"] = "inline"
     active: bool = True
+    strict_translation: bool = False
     model_policies: tuple[ModelPolicy, ...] = ()
     registries: tuple[Binding, ...] = ()
     auth_ids: tuple[str, ...] = ()

@@ -42,4 +42,5 @@ random_digits: Final = _chance.digits
 def uuid7() -> str:
     """Return a UUID version 7 (RFC 9562): it sorts by time, and tells nothing but the time."""
     moment, chance = time_ns() // 1_000_000, random_digits(20)
-    return f"{moment >> 16:08x}-{moment & 0xFFFF:04x}-7{chance[:3]}-{_VARIANT[chance[3]]}{chance[4:7]}-{chance[7:19]}"
+    clock = f"{moment:012x}"
+    return f"{clock[:8]}-{clock[8:]}-7{chance[:3]}-{_VARIANT[chance[3]]}{chance[4:7]}-{chance[7:19]}"

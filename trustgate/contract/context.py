@@ -1,22 +1,39 @@
 """What a policy sees of a request. Everything is frozen: learning more makes a new context."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
 
-Dialect = Literal["openai"]
+Dialect = Literal["openai", "openai_responses", "anthropic", "gemini", "cohere", "bedrock"]
 Stage = Literal["pre_request", "pre_response", "on_chunk", "post_response"]
 
 
+Family = Literal["chat", "embeddings", "rerank", "count", "models", "stored", "native", "passthrough"]
+"""What kind of thing is asked: within a family one dialect can be said in another; `native` ones are never translated.
+
+`stored` asks for what an earlier answer left at a provider, `passthrough` for whatever a provider has."""
+
+
 class Operation(Struct, frozen=True, kw_only=True):
-    """What is asked: its name, the dialect that it is asked in, its HTTP method, and whether it reads a JSON body."""
+    """What is asked: its name, the dialect that it is asked in, its HTTP method, what its body is.
+
+    `stream` None leaves it to the body whether the answer is a stream; `model_in_path` says where the model stands.
+    """
 
     name: str
     dialect: Dialect
     method: str
-    reads_body: bool
+    family: Family
+    body: Literal["json", "form", "any", "none"] = "json"
+    stream: bool | None = None
+    model_in_path: bool = False
+
+    @property
+    def reads_body(self) -> bool:
+        """Whether a request has a body."""
+        return self.body != "none"
 
 
 class Caller(Struct, frozen=True, kw_only=True):
@@ -32,16 +49,28 @@ class Caller(Struct, frozen=True, kw_only=True):
     auth_name: str
 
 
+AUTO: Final = "auto"
+"""The model of a caller who leaves the choice to the gateway, in any case of letters."""
+
+
 class Body:
-    """The caller's bytes, with the JSON in them parsed at most once and only if somebody looks."""
+    """The caller's bytes, with the JSON in them parsed at most once and only if somebody looks.
+
+    A body that arrived in many pieces is a bytearray, so that it need not be copied; nobody changes it.
+    """
 
     __slots__ = ("_json", "model", "raw", "stream")
 
-    def __init__(self, raw: bytes, *, model: str = "", stream: bool = False) -> None:
+    def __init__(self, raw: bytes | bytearray, *, model: str = "", stream: bool = False) -> None:
         self.raw = raw
         self.model = model
         self.stream = stream
         self._json: Any = None
+
+    @property
+    def names_model(self) -> bool:
+        """Whether it says which model, rather than leave that to the gateway."""
+        return bool(self.model) and self.model.lower() != AUTO
 
     def json(self) -> Any:
         """Return the parsed body. Treat it as read-only: it is shared by every policy of the request."""

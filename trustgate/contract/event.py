@@ -63,14 +63,33 @@ class EventResponse(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
 
 class EventUsage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Tokens; cached and reasoning ones are included in the totals. `estimated`: counted here, not by the provider."""
+    """Tokens; every other count is a part of the totals. `estimated`: counted here, not by the provider."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_cached_input_tokens: int = 0
+    image_input_tokens: int = 0
     reasoning_output_tokens: int = 0
+    audio_output_tokens: int = 0
+    image_output_tokens: int = 0
     estimated: bool = False
+
+
+class EventCost(Struct, frozen=True, kw_only=True, gc=False):
+    """What it cost, exact: plain decimals as text, never scientific. `total_usd` has a fee per request in it.
+
+    An event without a cost is one whose price is not known, or that used nothing; a cost of `0` is a known one.
+    """
+
+    prompt_usd: str
+    completion_usd: str
+    total_usd: str
+    currency: Literal["USD"]
 
 
 class EventLatency(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -144,6 +163,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     session_id: str = ""
     ip: str = ""
     usage: EventUsage | None = None
+    cost: EventCost | None = None
     attempts: tuple[Attempt, ...] = ()
     policy_chain: tuple[PolicyFinding, ...] = ()
     dropped_params: tuple[str, ...] = ()

@@ -5,7 +5,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from trustgate.contract.framing import Aligner, Framing
+from trustgate.contract.sse import SSE
 from trustgate.contract.usage import Usage
+
+__all__ = ["Aligner", "Answered", "Framing", "Lens", "Said"]
 
 
 class Answered(Struct, frozen=True, kw_only=True):
@@ -16,6 +20,7 @@ class Answered(Struct, frozen=True, kw_only=True):
     usage: Usage | None = None
     error: Any = None
     is_answer: bool = False
+    service_tier: str = ""
 
 
 class Said(Struct, frozen=True, kw_only=True):
@@ -29,12 +34,17 @@ class Lens(Struct, frozen=True, kw_only=True):
     """The places of one dialect.
 
     `answer` reads a whole answer or an event (None for what is not of the dialect); `text` joins what the model said;
-    `said` is what an event adds; `rewritten` is the event with other texts. None of them raises, whatever the bytes.
-    `last` is the data of the event that ends a stream.
+    `said` is what an event adds; `rewritten` is the event with other texts; `last` says whether an event's data is
+    that of the one which ends a stream. None of them raises, whatever the bytes. `finish_ends` is for dialects whose
+    streams may also end after a finish reason, without a last event. `framing` is how events stand in the bytes;
+    `tail` how many bytes of a stream's end hold its finish reason, usage and last event.
     """
 
     answer: Callable[[bytes], Answered | None]
     text: Callable[[bytes], str]
     said: Callable[[bytes], Said]
     rewritten: Callable[[bytes, Mapping[int, str]], bytes]
-    last: bytes
+    last: Callable[[bytes], bool]
+    finish_ends: bool = False
+    framing: Framing = SSE
+    tail: int = 16 * 1024

@@ -1,32 +1,71 @@
-"""Where a request can go: one registry, ready to be called."""
+"""Where a request can go: one registry, ready to be called, and the ways in which it can be told each operation."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from msgspec import Struct
 
 from trustgate.contract.context import Dialect
-from trustgate.contract.upstream import Clocks, Header, Origin
+from trustgate.contract.cost import PriceRule
+from trustgate.contract.upstream import Clocks, Credential, Header, Origin
+
+
+class Way(Struct, frozen=True, kw_only=True):
+    """How a target is told an operation: as which of its own, in which dialect, and where.
+
+    `path` and `stream_path` hold path and query; `{model}` stands where the model's name goes. `only` are the
+    beginnings of the names of the models that go this way; empty is any. `shape` edits the parsed body where an
+    endpoint wants it otherwise than its dialect has it; `plain` says that neither address nor body nor answer ever
+    need any work.
+    """
+
+    operation: str
+    dialect: Dialect
+    path: str
+    stream_path: str = ""
+    only: tuple[str, ...] = ()
+    shape: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    plain: bool = False
+
+    def fits(self, model: str) -> bool:
+        """Say whether a model goes this way."""
+        return not self.only or model.startswith(self.only)
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """One registry compiled: everything that configuration decides is already bytes.
+    """One registry compiled: everything that configuration decides is already there.
 
-    `targets` holds path and query by operation name; `headers` carry the credential and `names` are their names;
-    `allowed` None is any model.
+    `ways` maps what a caller can ask (an operation's name) to how it is told, the best way first; `base` is the path
+    before every operation's own, for passthrough; `headers` carry fixed credentials and `names` are their names;
+    `defaults` are sent where the caller does not;
+    `credential` adds what is not fixed; `allowed` None is any model; `prices` override the price book.
     """
 
     registry_id: str
+    registry: str = ""
     provider: str
     dialect: Dialect
     origin: Origin
-    targets: Mapping[str, bytes]
+    ways: Mapping[str, tuple[Way, ...]]
+    base: str = ""
+    query: str = ""
     headers: tuple[Header, ...]
     names: frozenset[bytes] = frozenset()
+    defaults: tuple[Header, ...] = ()
+    credential: Credential | None = None
     clocks: Clocks = Clocks()
     allowed: frozenset[str] | None = None
     default: str = ""
     weight: int = 1
+    prices: tuple[PriceRule, ...] = ()
 
     def may_serve(self, model: str) -> bool:
         """Say whether this target may be asked for that model."""
         return self.allowed is None or model in self.allowed
+
+    def way(self, operation: str, model: str) -> Way | None:
+        """Return how this target is told an operation on that model, if it can be."""
+        for way in self.ways.get(operation, ()):
+            if way.fits(model):
+                return way
+        return None

@@ -31,6 +31,17 @@ class UpstreamFailure(Exception):
         self.detail = detail
 
 
+class CannotAuthorise(Exception):
+    """No credential for a call could be had: a token endpoint, a role or a key file failed. No secret in the message.
+
+    `retryable` says whether asking again can help: an endpoint that is down, not a key that is wrong.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
 class Clocks(Struct, frozen=True, kw_only=True):
     """How long each step may take, in seconds: to connect, to the first byte, between two chunks, and in all."""
 
@@ -48,6 +59,20 @@ class Origin(Struct, frozen=True, kw_only=True):
     port: int
 
 
+Payload = bytes | bytearray | tuple[bytes | memoryview, ...]
+"""A body as it leaves: in one piece, or in several that are sent one after the other and never joined."""
+
+
+def pieces(payload: Payload) -> tuple[bytes | bytearray | memoryview, ...]:
+    """Return the pieces of a body."""
+    return payload if isinstance(payload, tuple) else (payload,)
+
+
+def size_of(payload: Payload) -> int:
+    """Return how many bytes a body has."""
+    return sum(map(len, payload)) if isinstance(payload, tuple) else len(payload)
+
+
 class Call(Struct, frozen=True, kw_only=True):
     """One HTTP request as it leaves: `target` is path and query; `headers` lack only host and content-length."""
 
@@ -55,8 +80,18 @@ class Call(Struct, frozen=True, kw_only=True):
     origin: Origin
     target: bytes
     headers: Sequence[Header]
-    body: bytes = b""
+    body: Payload = b""
     clocks: Clocks = Clocks()
+
+
+class Credential(Protocol):
+    """What proves a call where fixed headers cannot: signatures and tokens that expire."""
+
+    async def authorise(self, call: Call) -> Call:
+        """Return the call with its proof. Raises CannotAuthorise. Concurrent calls share one token request."""
+
+    def rejected(self) -> None:
+        """Hear that a provider did not take the proof: one that was kept is fetched anew for the next call."""
 
 
 class Upstream(Protocol):

@@ -113,6 +113,9 @@ class Runner:
             verdict = await self._decide(link, ctx, subject, findings)
             if verdict is _GO_ON:
                 continue
+            if type(verdict) is Proceed and verdict.body is None:
+                headers += verdict.headers
+                continue
             stop, rewritten = _heed(verdict, headers)
             if stop is not None:
                 return stop, None
@@ -148,10 +151,12 @@ class Runner:
             if rest is not None:
                 verdict = await rest
             throttled = False
-            if link.policy.mode == "throttle" and isinstance(verdict, Deny):
+            kind = type(verdict)
+            if isinstance(verdict, Deny) and link.policy.mode == "throttle":
                 verdict, throttled = await self._throttle(link, ctx, subject, verdict), True
-            if verdict is not None and type(verdict) not in _KINDS[link.stage]:
-                raise CannotDecide(f"it returned {type(verdict).__name__}, which is no verdict of this stage")
+                kind = type(verdict)
+            if verdict is not None and kind not in _KINDS[link.stage]:
+                raise CannotDecide(f"it returned {kind.__name__}, which is no verdict of this stage")
         except Exception as error:  # noqa: BLE001 - whatever a policy raises, its `on_error` decides
             return _failed(link, error, started, findings)
         except asyncio.CancelledError as error:
@@ -283,7 +288,22 @@ def _decision(link: Link, verdict: Any, *, throttled: bool) -> str:
 
 def _finding(link: Link, verdict: Any, started: float, *, throttled: bool = False) -> PolicyFinding:
     policy = link.policy
-    refuses = type(verdict) is Deny
+    kind = type(verdict)
+    if not throttled and (verdict is None or (kind is Proceed and verdict.body is None)):
+        # by far the most of them: nothing that differs from the default is said
+        return PolicyFinding(
+            name=policy.name,
+            slug=policy.slug,
+            policy_id=policy.id,
+            stage=link.stage,
+            mode=policy.mode,
+            decision="allowed",
+            latency_ms=int((perf_counter() - started) * 1e6) / 1e3,
+            error=False,
+            flagged=False,
+            details=None if verdict is None else verdict.details,
+        )
+    refuses = kind is Deny
     return PolicyFinding(
         name=policy.name,
         slug=policy.slug,

@@ -7,13 +7,22 @@ rings too early. That keeps the cost of a request at a few function calls.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from trustgate.contract.upstream import Call, Clocks, FailureKind, Header, UpstreamFailure
+from trustgate.contract.upstream import (
+    Call,
+    Clocks,
+    FailureKind,
+    Header,
+    Payload,
+    UpstreamFailure,
+    pieces,
+    size_of,
+)
 
 MAX_HEAD = 64 * 1024
 HIGH_WATER = 256 * 1024  # stop reading while more than this waits for the consumer
@@ -196,27 +205,35 @@ class Connection(asyncio.Protocol):
         self._keep = self._gathering = self._pouring = False
         self._buffered = self.heard = 0
         self._total_at = total_at
-        self._written = len(call.body) <= ONE_WRITE
-        self._transport.write(head + call.body if self._written else head)
+        body = call.body
+        if isinstance(body, bytes) and len(body) <= ONE_WRITE:
+            self._written = True
+            self._transport.write(head + body)
+        else:
+            self._written = not size_of(body)
+            self._transport.write(head)
         self._step(call.clocks.first_byte)
         return answer
 
-    async def _pour(self, answer: Answer, body: bytes) -> None:
+    async def _pour(self, answer: Answer, body: Payload) -> None:
         """Write a large body at the upstream's pace, until it is through or the upstream wants no more of it."""
         self._pouring = True
-        view = memoryview(body)
-        sent = 0
-        while sent < len(view) and self._answer is answer and answer.status < 400:
-            if self._blocked:
+        left = size_of(body)
+        for part in slices(body):
+            while self._blocked and self._wanted(answer):
                 self._step(self._clocks.idle)
                 await self.news()
-            else:
-                self._transport.write(view[sent : sent + SLICE])
-                sent += SLICE
+            if not self._wanted(answer):
+                break
+            self._transport.write(part)
+            left -= len(part)
         self._pouring = False
-        self._written = sent >= len(view)
+        self._written = not left
         if self._answer is answer:
             self._step(self._clocks.idle if answer.status else self._clocks.first_byte)
+
+    def _wanted(self, answer: Answer) -> bool:
+        return self._answer is answer and answer.status < 400
 
     # What the event loop tells it.
 
@@ -379,6 +396,14 @@ class Connection(asyncio.Protocol):
         if self._stage == HEAD:
             return "first_byte_timeout", f"no whole head within {clocks.first_byte:g} s of the request"
         return "idle_timeout", f"nothing arrived for {clocks.idle:g} s"
+
+
+def slices(body: Payload) -> Iterator[memoryview]:
+    """Cut a body into pieces of a bearable size, none of them a copy."""
+    for piece in pieces(body):
+        view = memoryview(piece)
+        for at in range(0, len(view), SLICE):
+            yield view[at : at + SLICE]
 
 
 def _size(headers: Sequence[Header]) -> int:

@@ -9,29 +9,40 @@ from msgspec import Struct
 
 from trustgate.contract.errors import Refused
 from trustgate.contract.event import Attempt
+from trustgate.contract.speech import Spoken
 from trustgate.contract.target import Target
-from trustgate.contract.upstream import Call, FailureKind, Header, Transport, Upstream, UpstreamFailure
+from trustgate.contract.upstream import (
+    Call,
+    CannotAuthorise,
+    FailureKind,
+    Header,
+    Transport,
+    Upstream,
+    UpstreamFailure,
+)
 from trustgate.forwarding.headers import Outgoing
 
+NOT_FOUND: Final = 404
+REFUSED: Final = frozenset((401, 403))
+"""What providers answer to a token or a role that has expired."""
 UNSENT: Final = frozenset(("connect_failed", "connect_timeout"))
 """Failures before anything reached the provider: another target can be asked without any risk of asking twice."""
 
 
 class Ask(Struct, frozen=True, kw_only=True):
-    """What is to be forwarded. `body` gives the bytes for a target: the caller's, or with that target's model."""
+    """What is to be forwarded. `speak` says it in a target's own language, and raises Refused where it cannot."""
 
-    operation: str
-    method: str
-    body: Callable[[Target], bytes]
+    speak: Callable[[Target], Spoken]
     headers: Sequence[Header]
     agent: bytes | None
     traceparent: bytes
 
 
 class Forwarded(Struct, frozen=True, kw_only=True):
-    """A target's answer, its head read."""
+    """A target's answer, its head read, to what was said to it."""
 
     target: Target
+    spoken: Spoken
     upstream: Upstream
     latency: float
 
@@ -47,31 +58,62 @@ class Forwarder:
         """Return the first answer. Raises Refused when no candidate gave one; each attempt is noted."""
         last = len(candidates) - 1
         for at, target in enumerate(candidates):
+            spoken = ask.speak(target)
             started = perf_counter()
             try:
-                upstream = await self._transport.send(self._call(ask, target))
+                upstream = await self._send(ask, target, spoken)
             except asyncio.CancelledError:
                 attempts.append(_failed(target, "cancelled", started, len(attempts) + 1))
                 raise
+            except CannotAuthorise as failure:
+                attempts.append(_failed(target, "no_credential", started, len(attempts) + 1))
+                if at == last:
+                    raise _unauthorised(target.provider, failure) from failure
             except UpstreamFailure as failure:
                 attempts.append(_failed(target, failure.kind, started, len(attempts) + 1))
                 if at == last or failure.kind not in UNSENT:
                     raise refusal(failure, target.provider) from failure
             else:
                 latency = perf_counter() - started
+                if target.credential is not None and upstream.status in REFUSED:
+                    target.credential.rejected()
                 attempts.append(_answered(target, upstream.status, latency, len(attempts) + 1))
-                return Forwarded(target=target, upstream=upstream, latency=latency)
+                return Forwarded(target=target, spoken=spoken, upstream=upstream, latency=latency)
         raise AssertionError("a pool never offers an empty list of candidates")
 
-    def _call(self, ask: Ask, target: Target) -> Call:
-        return Call(
-            method=ask.method,
+    async def find(self, ask: Ask, candidates: Sequence[Target], attempts: MutableSequence[Attempt]) -> Forwarded:
+        """Return the answer of the first candidate that knows what is asked for; the last one's, when nobody does."""
+        for target in candidates[:-1]:
+            found = await self.forward(ask, (target,), attempts)
+            if found.upstream.status != NOT_FOUND:
+                return found
+            await found.upstream.aclose()
+        return await self.forward(ask, candidates[-1:], attempts)
+
+    async def _send(self, ask: Ask, target: Target, spoken: Spoken) -> Upstream:
+        call = Call(
+            method=spoken.method,
             origin=target.origin,
-            target=target.targets[ask.operation],
-            headers=self._outgoing.headers(ask.headers, target, agent=ask.agent, traceparent=ask.traceparent),
-            body=ask.body(target),
+            target=spoken.target,
+            headers=self._outgoing.headers(
+                ask.headers, target, agent=ask.agent, traceparent=ask.traceparent, translated=spoken.translated
+            ),
+            body=spoken.body,
             clocks=target.clocks,
         )
+        if target.credential is not None:
+            call = await target.credential.authorise(call)
+        return await self._transport.send(call)
+
+
+def _unauthorised(provider: str, failure: CannotAuthorise) -> Refused:
+    """Which key or role it was is the operator's to know."""
+    return Refused(
+        "provider_credential_error",
+        f"The gateway could not get a credential for the provider ({provider}).",
+        status=503 if failure.retryable else 502,
+        retry=failure.retryable,
+    )
 
 
 _SAID: Final[dict[FailureKind, tuple[int, str, str]]] = {

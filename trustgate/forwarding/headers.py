@@ -35,11 +35,17 @@ FORWARDED: Final = frozenset(
 )
 """`user-agent` and `traceparent` go on too, rewritten: ours first, the caller's behind it; our span in its trace."""
 
+ANY_DIALECT: Final = frozenset(
+    {b"accept-language", b"content-type", b"idempotency-key", b"tracestate", b"x-client-request-id"}
+)
+"""What goes on to a provider of another dialect: nothing that speaks of the caller's own vendor or SDK."""
+
 RETURNED: Final = frozenset(
     {
         b"content-type",
         b"content-encoding",
         b"content-language",
+        b"mistral-correlation-id",
         b"openai-model",
         b"openai-organization",
         b"openai-processing-ms",
@@ -47,6 +53,9 @@ RETURNED: Final = frozenset(
         b"request-id",
         b"retry-after",
         b"retry-after-ms",
+        b"x-amzn-errortype",
+        b"x-amzn-requestid",
+        b"x-debug-trace-id",
         b"x-request-id",
         b"x-should-retry",
     }
@@ -67,11 +76,15 @@ class Outgoing:
         self._agent = b"trustgate/" + version.encode()
 
     def headers(
-        self, caller: Iterable[Header], target: Target, *, agent: bytes | None, traceparent: bytes
+        self, caller: Iterable[Header], target: Target, *, agent: bytes | None, traceparent: bytes, translated: bool
     ) -> list[Header]:
         """Return the headers of one call. What the registry sets wins over what the caller sent, and over our own."""
-        headers = [header for header in caller if header[0] in FORWARDED and header[0] not in target.names]
+        forwarded = ANY_DIALECT if translated else FORWARDED
+        headers = [header for header in caller if header[0] in forwarded and header[0] not in target.names]
         headers += target.headers
+        if target.defaults:
+            sent = {name for name, _ in headers}
+            headers += [header for header in target.defaults if header[0] not in sent]
         if b"user-agent" not in target.names:
             headers.append((b"user-agent", self._agent + b" " + agent if agent else self._agent))
         if b"accept-encoding" not in target.names:
@@ -84,6 +97,11 @@ class Outgoing:
 def returned(headers: Iterable[Header]) -> list[Header]:
     """Return the provider's headers that the caller gets."""
     return [header for header in headers if header[0] in RETURNED or header[0].startswith(RETURNED_PREFIXES)]
+
+
+def content_type(headers: Iterable[Header], value: bytes) -> list[Header]:
+    """Return the headers with another content type."""
+    return [(b"content-type", value), *(header for header in headers if header[0] != b"content-type")]
 
 
 def lookup(headers: Iterable[Header]) -> Mapping[bytes, bytes]:

@@ -22,6 +22,7 @@ from trustgate.contract.upstream import (
     Transport,
     Upstream,
     UpstreamFailure,
+    pieces,
 )
 from trustgate.forwarding.transport import DEFAULT_PORTS, Pool, PoolLimits, write_head, write_start
 
@@ -192,7 +193,7 @@ def _request_from(call: Call) -> httpx.Request:
         call.method,
         url,
         headers=list(call.headers),
-        content=call.body,
+        content=b"".join(pieces(call.body)),  # a stream would be sent chunked, which providers need not take
         extensions={"timeout": {step: None if seconds == inf else seconds for step, seconds in timeout.items()}},
     )
 

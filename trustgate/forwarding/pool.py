@@ -1,13 +1,11 @@
 """Which targets may serve: a consumer's pool, an operation and a model → candidates in the order to try them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
+from trustgate.contract.context import AUTO
 from trustgate.contract.errors import Refused
 from trustgate.contract.target import Target
 from trustgate.forwarding.strategies import Rotation
-
-AUTO: Final = "auto"
 
 
 class Pool:
@@ -22,16 +20,42 @@ class Pool:
 
     def candidates(self, operation: str, model: str) -> Sequence[Target]:
         """Return who may serve, in the order to try them. Raises Refused: 503 for nobody at all, 403 for the model."""
-        able = [target for target in self.targets if operation in target.targets]
+        able = [target for target in self.targets if operation in target.ways]
         if not able:
             raise _nobody(operation, self.unusable)
         if not model or model.lower() == AUTO:
-            fitting = [target for target in able if target.default]
+            fitting = [target for target in able if target.default and target.way(operation, target.default)]
         else:
-            fitting = [target for target in able if target.allowed is None or model in target.allowed]
+            fitting = [target for target in able if target.may_serve(model) and target.way(operation, model)]
         if not fitting:
-            raise _not_allowed(model)
+            raise not_allowed(model)
         return self._rotation.order(fitting)
+
+    def has(self, operation: str, model: str) -> bool:
+        """Say whether anybody has this operation itself, for that model."""
+        return any(target.may_serve(model) and target.way(operation, model) for target in self.targets)
+
+    def holders(self, operation: str) -> Sequence[Target]:
+        """Return who may hold what an earlier answer left there. Raises Refused (503) for nobody."""
+        able = [target for target in self.targets if operation in target.ways]
+        if not able:
+            raise _nobody(operation, self.unusable)
+        return able
+
+    def named(self, registry: str) -> Target:
+        """Return the target of that registry, by name or id. Raises Refused (404)."""
+        for target in self.targets:
+            if registry in (target.registry, target.registry_id):
+                return target
+        why = self.unusable.get(registry)
+        raise Refused(
+            "registry_not_found",
+            f'The registry "{registry}" cannot be used: {why}.'
+            if why
+            else f'This consumer has no registry "{registry}": attach it, or name one that is attached.',
+            status=503 if why else 404,
+            retry=False,
+        )
 
     def models(self) -> Mapping[str, str]:
         """Return every model that configuration names for this consumer, with the provider that serves it."""
@@ -52,7 +76,8 @@ def _nobody(operation: str, unusable: Mapping[str, str]) -> Refused:
     )
 
 
-def _not_allowed(model: str) -> Refused:
+def not_allowed(model: str) -> Refused:
+    """Return what a caller is told of a model that may not be used, or of none where one is needed."""
     if not model or model.lower() == AUTO:
         return Refused(
             "model_required",

@@ -17,7 +17,7 @@ from operator import itemgetter
 
 from msgspec import Struct
 
-from trustgate.contract.upstream import Call, Clocks, Origin, UpstreamFailure
+from trustgate.contract.upstream import Call, Clocks, Origin, UpstreamFailure, size_of
 from trustgate.forwarding.connection import Answer, Connection
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -271,9 +271,8 @@ def write_start(origin: Origin) -> bytes:
 
 def write_head(call: Call, start: bytes) -> bytes:
     """The head of the request. Raises ValueError where it could be read as anything but the head of one request."""
-    length = (
-        b"\r\ncontent-length: %d\r\n\r\n" % len(call.body) if call.body or call.method in _WITH_BODY else b"\r\n\r\n"
-    )
+    bodied = call.body or call.method in _WITH_BODY
+    length = b"\r\ncontent-length: %d\r\n\r\n" % size_of(call.body) if bodied else b"\r\n\r\n"
     lines = b"\r\n".join((start, *map(_line, call.headers)))
     head = b"".join((_method(call.method), call.target, lines, length))
     breaks = len(call.headers) + (4 if len(length) > 4 else 3)

@@ -18,7 +18,9 @@ from trustgate.planes.house import DataPlane, readiness
 from trustgate.planes.probes import Probes
 from trustgate.planes.secret import make_folder, server_secret
 from trustgate.planes.serve import Drain
+from trustgate.providers.credentials import Credentials
 from trustgate.providers.echo import EchoTransport
+from trustgate.providers.prices import PriceBook
 from trustgate.ready import Parts
 from trustgate.settings import BadSetting, Settings
 from trustgate.state.memory import MemoryLimiter
@@ -69,6 +71,7 @@ def _parts(settings: Settings) -> Parts:
         plugins=load_plugins(settings.plugins),
         services=Services(limiter=MemoryLimiter()),
         clocks=settings.clocks,
+        credentials=Credentials(settings.references),
         base_domain=settings.gateway_base_domain,
         policy_timeout=settings.limits.policy_timeout,
     )
@@ -86,8 +89,8 @@ def _sinks(settings: Settings) -> Mapping[str, Sink]:
         ) from error
 
 
-def _fanout(settings: Settings, meters: Meters) -> Fanout:
-    fanout = Fanout(_sinks(settings), settings.queue_size, observers=(meters.observe,))
+def _fanout(settings: Settings, meters: Meters, prices: PriceBook) -> Fanout:
+    fanout = Fanout(_sinks(settings), settings.queue_size, observers=(meters.observe,), pricing=prices)
     meters.settle_with(fanout.settle)
     add_fanout(meters.registry, fanout)
     return fanout
@@ -148,11 +151,20 @@ class Ground(containers.DeclarativeContainer):
     transport = providers.Singleton(_transport, settings)
     parts = providers.Singleton(_parts, settings)
     meters = providers.Singleton(_meters, settings)
-    fanout = providers.Singleton(_fanout, settings, meters)
+    prices = providers.Singleton(PriceBook)
+    fanout = providers.Singleton(_fanout, settings, meters, prices)
     loop_lag = providers.Singleton(LoopLag, meters.provided.registry)
     lifecycle = providers.Singleton(_lifecycle, settings, parts, transport, fanout, meters)
     watch = providers.Singleton(_watch, settings, source, lifecycle, meters)
     drain = providers.Singleton(Drain)
     probes = providers.Singleton(_probes, settings, drain, meters, watch)
     admin_probes = providers.Singleton(_admin_probes, settings, drain, meters)
-    data_plane = providers.Singleton(DataPlane, watch, lifecycle, fanout, loop_lag, transport)
+    data_plane = providers.Singleton(
+        DataPlane,
+        watch=watch,
+        lifecycle=lifecycle,
+        fanout=fanout,
+        loop_lag=loop_lag,
+        transport=transport,
+        prices=prices,
+    )

@@ -8,6 +8,7 @@ from trustgate.config.watch import Watch
 from trustgate.contract.upstream import Transport
 from trustgate.lifecycle import Lifecycle
 from trustgate.planes.serve import Drain
+from trustgate.providers.prices import PriceBook
 from trustgate.telemetry.fanout import Fanout
 from trustgate.telemetry.process import LoopLag
 
@@ -19,18 +20,28 @@ class DataPlane:
     """What a plane that serves requests needs: the configuration watched, the telemetry running."""
 
     def __init__(
-        self, watch: Watch, lifecycle: Lifecycle, fanout: Fanout, loop_lag: LoopLag, transport: Transport
+        self,
+        *,
+        watch: Watch,
+        lifecycle: Lifecycle,
+        fanout: Fanout,
+        loop_lag: LoopLag,
+        transport: Transport,
+        prices: PriceBook,
     ) -> None:
         self._watch = watch
         self._lifecycle = lifecycle
         self._fanout = fanout
         self._loop_lag = loop_lag
         self._transport = transport
+        self._prices = prices
         self._polling: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Read the configuration once, then keep watching it."""
+        """Read the configuration and the prices once, then keep watching the configuration."""
+        loading = asyncio.create_task(asyncio.to_thread(self._prices.load))
         await self._watch.load()
+        await loading
         self._polling = asyncio.create_task(self._watch.run())
         self._fanout.start()
         self._loop_lag.start()

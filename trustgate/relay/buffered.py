@@ -9,7 +9,6 @@ from trustgate.contract.context import AnswerView
 from trustgate.contract.errors import Refused
 from trustgate.contract.lens import Answered, Lens
 from trustgate.contract.upstream import Header, Upstream
-from trustgate.relay import sse
 
 _ERROR_KEYS: Final = ("message", "error", "detail", "msg")
 
@@ -63,8 +62,8 @@ def view(status: int, lens: Lens, raw: bytes) -> AnswerView:
 def view_of_stream(status: int, lens: Lens, raw: bytes) -> AnswerView:
     """Return a held stream as the policies for whole answers see it: the text of all its events."""
     texts: dict[int, str] = {}
-    for event in sse.split(raw):
-        for choice, text in lens.said(sse.data_of(event)).texts.items():
+    for event in lens.framing.split(raw):
+        for choice, text in lens.said(lens.framing.event(event)[1]).texts.items():
             texts[choice] = texts.get(choice, "") + text
     return AnswerView(status=status, body=raw, text="\n".join(texts.values()), streamed=True)
 

@@ -11,9 +11,9 @@ from typing import Final
 from trustgate.contract.context import Chunk, Dialect
 from trustgate.contract.errors import Refused
 from trustgate.contract.lens import Lens
+from trustgate.contract.speech import Hearing
 from trustgate.contract.upstream import Header, Upstream, UpstreamFailure
 from trustgate.contract.verdict import Deny, Rewrite
-from trustgate.relay import sse
 from trustgate.relay.render import denied, error_event
 from trustgate.relay.tap import Tap
 
@@ -37,8 +37,11 @@ class Passing:
     __slots__ = (
         "_events",
         "_explain",
+        "_hearing",
         "_lens",
         "_over",
+        "_request_id",
+        "_untouched",
         "_upstream",
         "complete",
         "dialect",
@@ -53,20 +56,25 @@ class Passing:
         upstream: Upstream,
         headers: Sequence[Header],
         *,
-        lens: Lens,
+        hearing: Hearing,
         dialect: Dialect,
         explain: Explain,
+        request_id: str = "",
     ) -> None:
         self.status = upstream.status
         self.headers = headers
-        self.tap = Tap(lens)
+        self.tap = Tap(hearing.lens)
         self.complete = False
         self.refused: Refused | None = None
         self.dialect = dialect
-        self._upstream = upstream
+        translated = hearing.live(upstream, self.tap.feed, self._render)
+        self._upstream = translated or upstream
+        self._untouched = translated is None
         self._explain = explain
-        self._lens = lens
-        self._events = sse.Aligner()
+        self._hearing = hearing
+        self._lens = hearing.caller
+        self._events = self._lens.framing.aligner()
+        self._request_id = request_id
         self._over = False
 
     async def chunk(self) -> bytes:
@@ -78,9 +86,10 @@ class Passing:
                 return self._fail(failure)
             if not data:
                 return self._end()
-            self.tap.feed(data)
-            if whole := self._events.feed(data):
-                return whole
+            if self._untouched:
+                self.tap.feed(data)
+            if (whole := self._events.feed(data)) and (mended := self._mended(whole)):
+                return mended
             if self._events.size > MAX_EVENT:
                 return self._overlong()
         return b""
@@ -89,6 +98,10 @@ class Passing:
         """Stop the provider if it is still answering."""
         self._over = True
         await self._upstream.aclose()
+
+    def _mended(self, events: bytes) -> bytes:
+        mend = self._hearing.mend
+        return events if mend is None else mend(events)
 
     def _overlong(self) -> bytes:
         """An event longer than can be held passes in pieces."""
@@ -105,16 +118,16 @@ class Passing:
     def _end(self) -> bytes:
         """The provider ended: properly, or without having finished."""
         self._over = True
-        self.complete = self.tap.read_end()
+        self.complete = self.tap.read_end() or (self._hearing.unbounded and not self.tap.error)
         rest = self._events.take()
         if (self.complete or self.tap.error) and self._is_event(rest):
-            return rest
+            return self._mended(rest)
         return self._break(INCOMPLETE)
 
     def _is_event(self, rest: bytes) -> bool:
         """Whether what stands behind the last blank line is an event that only lacks one, and not a torn one."""
-        data = sse.data_of(rest)
-        return not rest.strip(b"\r\n") or data == self._lens.last or self._lens.answer(data) is not None
+        data = self._lens.framing.event(rest)[1]
+        return not rest.strip(b"\r\n") or self._lens.last(data) or self._lens.answer(data) is not None
 
     def _break(self, refused: Refused) -> bytes:
         """End with an error event in the caller's dialect; what was begun and not finished is dropped."""
@@ -123,7 +136,29 @@ class Passing:
         self._over = True
         self.complete = False
         self.refused = refused
-        return error_event(refused, self.dialect)
+        return self._render(refused)
+
+    def _render(self, refused: Refused) -> bytes:
+        return error_event(refused, self.dialect, self._lens.framing, self._request_id)
+
+
+class Untouched(Passing):
+    """Bytes that are no events: sound, pictures, whatever a passthrough brings. Their end is the end of the bytes."""
+
+    __slots__ = ()
+
+    async def chunk(self) -> bytes:
+        """Return the next bytes, or `b""` at the end."""
+        if self._over:
+            return b""
+        try:
+            data = await self._upstream.chunk()
+        except UpstreamFailure as failure:
+            self._over, self.refused = True, self._explain(failure)
+            return b""
+        self.tap.bytes += len(data)
+        self._over = self.complete = not data
+        return data
 
 
 OVERLONG: Final = Refused(
@@ -149,7 +184,7 @@ class _Held:
         if self.texts[choice] != text:
             self.texts[choice] = text
             self.data = lens.rewritten(self.data, self.texts)
-            self.raw = sse.with_data(self.raw, self.data)
+            self.raw = lens.framing.with_data(self.raw, self.data)
 
 
 class Guarded(Passing):
@@ -162,13 +197,14 @@ class Guarded(Passing):
         upstream: Upstream,
         headers: Sequence[Header],
         *,
-        lens: Lens,
+        hearing: Hearing,
         dialect: Dialect,
         explain: Explain,
         judge: Judge,
         hold_back: int,
+        request_id: str = "",
     ) -> None:
-        super().__init__(upstream, headers, lens=lens, dialect=dialect, explain=explain)
+        super().__init__(upstream, headers, hearing=hearing, dialect=dialect, explain=explain, request_id=request_id)
         self._judge = judge
         self._hold_back = hold_back
         self._window: list[_Held] = []
@@ -191,7 +227,7 @@ class Guarded(Passing):
 
     async def _pass(self, data: bytes, *, final: bool) -> bytes:
         released: list[bytes] = []
-        for event in sse.split(data):
+        for event in self._lens.framing.split(data):
             stop = await self._take(event)
             if stop is not None:
                 return b"".join(released) + await self._stop(stop)
@@ -203,7 +239,7 @@ class Guarded(Passing):
 
     async def _take(self, event: bytes) -> Deny | None:
         """Put one event into the window and have what it adds judged."""
-        data = sse.data_of(event)
+        data = self._lens.framing.event(event)[1]
         said = self._lens.said(data)
         self._window.append(_Held(event, data, said.texts))
         self._spoken |= said.texts.keys()
@@ -211,7 +247,7 @@ class Guarded(Passing):
         for choice in said.texts:
             if choice not in said.finished and (stop := await self._look(choice, final=False)):
                 return stop
-        return await self._finish(self._spoken if data == self._lens.last else said.finished & self._spoken)
+        return await self._finish(self._spoken if self._lens.last(data) else said.finished & self._spoken)
 
     async def _finish(self, choices: AbstractSet[int]) -> Deny | None:
         """Have the last of these choices judged: nothing follows it, so nothing of it need wait."""

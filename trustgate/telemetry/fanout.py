@@ -11,13 +11,14 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
+from trustgate.contract.cost import Pricing
 from trustgate.contract.event import Event, Sink
 from trustgate.telemetry.metrics import Gauge, Labels, Registry
 from trustgate.telemetry.record import Record, build_event
 
 logger = logging.getLogger(__name__)
 
-BATCH = 256
+BATCH = 128
 SLICE = 32
 LINGER = 0.05
 FIRST_PAUSE = 0.1
@@ -116,12 +117,20 @@ class Lane:
 class Fanout:
     """Takes closed records and sees to it that observers and sinks get their events."""
 
-    def __init__(self, sinks: Mapping[str, Sink], queue_size: int, *, observers: Sequence[Observer] = ()) -> None:
+    def __init__(
+        self,
+        sinks: Mapping[str, Sink],
+        queue_size: int,
+        *,
+        observers: Sequence[Observer] = (),
+        pricing: Pricing | None = None,
+    ) -> None:
         self.dropped = 0
         self.lanes = [Lane(name, sink, queue_size) for name, sink in sinks.items()]
         self._records: deque[Record] = deque()
         self._size = queue_size
         self._observers = observers
+        self._pricing = pricing
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._timer: asyncio.Handle | None = None
@@ -206,7 +215,7 @@ class Fanout:
         events = []
         for record in records:
             try:
-                events.append(build_event(record))
+                events.append(build_event(record, self._pricing))
             except Exception:  # one malformed record must not cost the others their events
                 self.dropped += 1
                 logger.exception("a record could not be turned into an event")

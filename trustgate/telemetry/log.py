@@ -1,4 +1,4 @@
-"""Events as JSON lines on a stream: one encoding and one write a batch, on a thread, because a full pipe blocks.
+"""Events as JSON lines on a stream: one encoding and one write a batch; a thread writes, for a full pipe blocks.
 
 The thread is a daemon and the stream is raw: a reader that never reads again must not keep the process from ending.
 """
@@ -36,7 +36,9 @@ class LogSink:
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """Write the batch. Raises OSError when the stream cannot take it."""
-        await self._on_thread(lambda: self._write(self._encode(events)))
+        # encoded here: two threads that both want the interpreter cost more than the encoding
+        lines = self._encode(events)
+        await self._on_thread(lambda: self._write(lines))
 
     async def aclose(self) -> None:
         """Close the stream and end the thread."""

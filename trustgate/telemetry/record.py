@@ -11,12 +11,14 @@ from time import perf_counter, time
 from msgspec import Struct
 
 from trustgate.contract.context import Caller
+from trustgate.contract.cost import Cost, PriceRule, Pricing, plain
 from trustgate.contract.event import (
     NO_CONSUMER,
     SCHEMA_VERSION,
     Attempt,
     Event,
     EventConsumer,
+    EventCost,
     EventLatency,
     EventRequest,
     EventResponse,
@@ -36,6 +38,8 @@ class Record(Struct, kw_only=True, gc=False):
     A step that ends sets its mark: `admitted_at`, `enforced_at`, `forwarded_at`; relay ends with the record. What no
     mark divides counts for the later step, as far as the request came.
     `provider_seconds` is all waiting for providers, to the last byte; 0 means that the attempts say it all.
+    `cost` is left by whoever had to know it at once; else it is worked out of `usage`, the model's name and what the
+    answering registry and service tier make of its price when the event is built.
     """
 
     trace_id: str = ""
@@ -77,6 +81,9 @@ class Record(Struct, kw_only=True, gc=False):
     complete: bool = True
     client_disconnected: bool = False
     usage: Usage | None = None
+    service_tier: str = ""
+    prices: tuple[PriceRule, ...] = ()
+    cost: Cost | None = None
 
     def end(self) -> None:
         """Stop the clock: the last byte has left. Only the first call counts."""
@@ -114,11 +121,27 @@ class Record(Struct, kw_only=True, gc=False):
         return b", ".join(b"%b;dur=%.3f" % (name, (end - start) * 1e3) for name, start, end in spans)
 
 
-def build_event(record: Record) -> Event:
-    """Return the event of a closed record."""
+def price_of(record: Record, pricing: Pricing) -> Cost | None:
+    """Return what the answer of a record cost; None where it used nothing or its price is not known. Never raises."""
+    if record.usage is None or not record.attempts:
+        return None
+    return pricing.price(
+        record.attempts[-1].provider,
+        record.model,
+        record.usage,
+        at=record.ended_clock - (record.ended_at - record.started),
+        service_tier=record.service_tier,
+        overrides=record.prices,
+        asked=record.requested_model,
+    )
+
+
+def build_event(record: Record, pricing: Pricing | None = None) -> Event:
+    """Return the event of a closed record, with its cost where the record has one or it can be worked out."""
     latency = _latency(record)
     caller, attempts, findings = record.caller, record.attempts, record.findings
     last = attempts[-1] if attempts else None
+    cost = record.cost if record.cost is not None or pricing is None else price_of(record, pricing)
     started_clock = record.ended_clock - (record.ended_at - record.started)
     return Event(
         schema_version=SCHEMA_VERSION,
@@ -146,6 +169,7 @@ def build_event(record: Record) -> Event:
         request=_request(record, last),
         response=_response(record, latency.provider_ms),
         usage=_usage(record.usage) if record.usage else None,
+        cost=_cost(cost) if cost is not None else None,
         latency=latency,
         attempts=attempts,
         policy_chain=findings,
@@ -193,8 +217,24 @@ def _usage(usage: Usage) -> EventUsage:
         completion_tokens=usage.output,
         total_tokens=usage.input + usage.output,
         cached_input_tokens=usage.cached_input,
+        cache_write_tokens=usage.cache_write,
+        cache_write_1h_tokens=usage.cache_write_1h,
+        audio_input_tokens=usage.audio_input,
+        audio_cached_input_tokens=usage.audio_cached_input,
+        image_input_tokens=usage.image_input,
         reasoning_output_tokens=usage.reasoning_output,
+        audio_output_tokens=usage.audio_output,
+        image_output_tokens=usage.image_output,
         estimated=usage.estimated,
+    )
+
+
+def _cost(cost: Cost) -> EventCost:
+    return EventCost(
+        prompt_usd=plain(cost.prompt),
+        completion_usd=plain(cost.completion),
+        total_usd=plain(cost.total),
+        currency="USD",
     )
 
 

@@ -25,7 +25,7 @@ async def pre_request(ctx: RequestContext, settings: RequestSizeLimiterSettings)
     return None
 
 
-def count_characters(raw: bytes) -> int:
+def count_characters(raw: bytes | bytearray) -> int:
     """Count the code points of UTF-8 text: every byte but those that go on with one."""
     return len(raw) if raw.isascii() else len(raw.translate(None, CONTINUATION))
 

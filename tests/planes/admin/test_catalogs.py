@@ -20,7 +20,7 @@ async def test_providers(api: Api) -> None:
     assert [it["code"] for it in items] == sorted(PROVIDERS)
     openai = next(it for it in items if it["code"] == "openai")
     assert (openai["display_name"], openai["wire_format"], openai["source"]) == ("OpenAI", "openai", "seed")
-    [auth] = openai["auth_types"]
+    auth = openai["auth_types"][0]
     assert (auth["type"], auth["label"]) == ("api_key", "API key")
     key = auth["fields"][0]
     assert (key["key"], key["label"], key["type"], key["secret"]) == ("api_key", "API key", "string", True)
@@ -29,6 +29,34 @@ async def test_providers(api: Api) -> None:
     assert options["headers"]["value"]["secret"] is True
     own = next(it for it in items if it["code"] == "openai_compatible")
     assert next(it for it in own["provider_options_schema"] if it["key"] == "base_url")["required"] is True
+
+
+async def test_ways_to_prove_oneself(api: Api) -> None:
+    items = {it["code"]: it for it in (await api.ok("GET", "/v1/providers-catalog"))["items"]}
+    for code, item in items.items():
+        assert list(dict.fromkeys(it["type"] for it in item["auth_types"])) == list(PROVIDERS[code].auth_types)
+    ways = {(it["type"], it.get("variant", "")): it for item in items.values() for it in item["auth_types"]}
+    required = {name: [field["key"] for field in way["fields"] if field.get("required")] for name, way in ways.items()}
+    assert required == {
+        ("none", ""): [],
+        ("api_key", ""): [],
+        ("azure", "api_key"): ["endpoint", "api_key"],
+        ("azure", "service_principal"): ["endpoint", "tenant_id", "client_id", "client_secret"],
+        ("azure", "managed_identity"): ["endpoint", "use_managed_identity"],
+        ("aws", "access_keys"): ["region", "access_key_id", "secret_access_key"],
+        ("aws", "role"): ["region", "role", "use_role"],
+        ("oauth2", "client_credentials"): ["token_url", "grant_type", "client_id", "client_secret"],
+        ("oauth2", "refresh_token"): ["token_url", "grant_type", "refresh_token"],
+        ("oauth2", "password"): ["token_url", "grant_type", "username", "password"],
+        ("gcp_service_account", ""): ["gcp_service_account"],
+    }
+    fields = {name: way["fields"] for name, way in ways.items()}
+    assert {field["key"] for each in fields.values() for field in each if field.get("secret")} == {
+        *("api_key", "header_value", "param_value", "client_secret", "gcp_service_account"),
+        *("access_key_id", "secret_access_key", "session_token", "refresh_token", "username", "password"),
+    }
+    for (_, variant), each in fields.items():
+        assert [field["default"] for field in each if field["key"] == "grant_type"] in ([], [variant])
 
 
 async def test_policies(api: Api) -> None:

@@ -7,20 +7,26 @@ Rule 3: no unit of the store is open while the upstream is asked.
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from trustgate.config.records import ApiKeyAuth, ProviderAuth
+from trustgate.config.records import ProviderAuth, Registry
+from trustgate.contract.context import Dialect
+from trustgate.contract.target import Target
+from trustgate.contract.upstream import Call, CannotAuthorise, Clocks, pieces
 from trustgate.planes.admin.operation import Ask, Nothing
 from trustgate.planes.admin.plane import AdminServices
 from trustgate.planes.admin.services import gateways, registries
+from trustgate.planes.admin.services.auth_forms import AuthForm, checked_auth
 from trustgate.planes.admin.services.fields import checked_id
 from trustgate.planes.admin.services.problems import invalid
-from trustgate.planes.admin.services.registries import AuthForm, ProviderOptions
+from trustgate.planes.admin.services.registries import ProviderOptions
 from trustgate.planes.admin.wire import Id
-from trustgate.providers.catalog import Options, Provider
+from trustgate.providers.catalog import AZURE_VERSION, Options, Provider
+from trustgate.providers.credentials import BadCredential, Credentials
+from trustgate.providers.credentials.aws import who_am_i
+from trustgate.providers.targets import CannotTarget, compile_target
 
 LONGEST: Final = 10.0
 
@@ -47,30 +53,35 @@ class Connection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: str = ""
 
 
-class Account(Struct, frozen=True, kw_only=True):
-    """What is asked: a provider, where it is and how to prove oneself."""
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What came of it; `status` 0 is none, an empty message is well."""
 
-    provider: Provider
-    options: Mapping[str, Any]
-    auth: ProviderAuth
-
-    def __repr__(self) -> str:
-        """Name the provider; the rest is secret."""
-        return f"Account({self.provider.name})"
+    stage: Stage
+    status: int = 0
+    message: str = ""
 
 
 async def try_connection(services: AdminServices, ask: Ask[TryConnection, Nothing]) -> Connection:
     """Return what the provider says. Raises Refused when there is nothing to ask."""
-    account = await _account(services, ask)
-    options = account.provider.options(account.options)
-    if not isinstance(options, Options):
-        return Connection(ok=True, stage="authentication", provider=account.provider.name, latency_ms=0)
+    registry = await _registry(services, ask)
+    provider = registries.checked_provider(services.tools, registry.provider)
     started = time.monotonic()
-    status, failure = await _status(account, options)
-    return _judged(account.provider.name, status, failure, round((time.monotonic() - started) * 1000))
+    if issubclass(provider.options_type, Options):
+        verdict = await _verdict(registry, provider, Credentials(services.tools.references))
+    else:
+        verdict = Verdict(stage="authentication")
+    return Connection(
+        ok=not verdict.message,
+        stage=verdict.stage,
+        provider=provider.name,
+        status_code=verdict.status or None,
+        latency_ms=round((time.monotonic() - started) * 1000),
+        message=verdict.message,
+    )
 
 
-async def _account(services: AdminServices, ask: Ask[TryConnection, Nothing]) -> Account:
+async def _registry(services: AdminServices, ask: Ask[TryConnection, Nothing]) -> Registry:
+    """Return the registry to try, as it is stored or as it would be."""
     form = ask.body
     inline = (form.provider, form.provider_options, form.auth) != (None, None, None)
     if inline == (form.registry_id is not None):
@@ -80,63 +91,95 @@ async def _account(services: AdminServices, ask: Ask[TryConnection, Nothing]) ->
         await gateways.visible(work, ask.gateway)
         if form.registry_id is None:
             return _inline(services, form)
-        registry = await registries.get(work, ask.gateway, checked_id("registry_id", form.registry_id))
-    provider = registries.checked_provider(services.tools, registry.provider)
-    return Account(provider=provider, options=registry.provider_options, auth=registry.auth)
+        return await registries.get(work, ask.gateway, checked_id("registry_id", form.registry_id))
 
 
-def _inline(services: AdminServices, form: TryConnection) -> Account:
+def _inline(services: AdminServices, form: TryConnection) -> Registry:
     if not form.provider:
         raise invalid("provider is required: name one of the providers catalog")
     provider = registries.checked_provider(services.tools, form.provider)
-    options = registries.checked_options(provider, form.provider_options or {}, {})
-    return Account(provider=provider, options=options, auth=registries.checked_auth(provider, form.auth, None))
-
-
-async def _status(account: Account, options: Options) -> tuple[int, str]:
-    """Return the status of the upstream's list of models, or 0 and why there is none."""
-    import httpx  # noqa: PLC0415 - costs 80 ms of start-up, and is needed only here
-
-    base_url = options.base_url or account.provider.base_url
-    key = account.auth.api_key or ApiKeyAuth()
-    try:
-        async with asyncio.timeout(LONGEST), httpx.AsyncClient(timeout=LONGEST, follow_redirects=False) as client:
-            url = httpx.URL(base_url)
-            url = url.copy_with(path=url.path.rstrip("/") + "/models")
-            if key.param_name:
-                url = url.copy_merge_params({key.param_name: key.param_value})
-            async with client.stream("GET", url, headers=_headers(key, options)) as response:
-                return response.status_code, ""
-    except (TimeoutError, httpx.TimeoutException):
-        return 0, f"the provider did not answer within {LONGEST:g} seconds"
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        return 0, f"the provider cannot be reached ({type(error).__name__}): check base_url and the network"
-
-
-def _headers(key: ApiKeyAuth, options: Options) -> dict[str, str]:
-    own = {name.lower(): value for name, value in options.headers.items()}
-    if key.header_name:
-        return {key.header_name.lower(): key.header_value} | own
-    return ({"authorization": f"Bearer {key.api_key}"} if key.api_key else {}) | own
-
-
-def _judged(provider: str, status: int, failure: str, latency_ms: int) -> Connection:
-    stage, message = _verdict(status, failure)
-    return Connection(
-        ok=not message,
-        stage=stage,
-        provider=provider,
-        status_code=status or None,
-        latency_ms=latency_ms,
-        message=message,
+    return Registry(
+        id="",
+        gateway_id="",
+        name="",
+        provider=provider.name,
+        provider_options=registries.checked_options(provider, form.provider_options or {}, {}),
+        auth=checked_auth(provider, form.auth, None, services.tools.references),
     )
 
 
-def _verdict(status: int, failure: str) -> tuple[Stage, str]:
-    if not status:
-        return "connectivity", failure
+async def _verdict(registry: Registry, provider: Provider, credentials: Credentials) -> Verdict:
+    try:
+        async with asyncio.timeout(LONGEST):
+            return await _asked(registry, credentials)
+    except (CannotTarget, BadCredential) as error:
+        return Verdict(stage="provider", message=str(error))
+    except CannotAuthorise as failure:
+        return Verdict(stage="connectivity" if failure.retryable else "authentication", message=str(failure))
+    except TimeoutError:
+        return Verdict(stage="connectivity", message=f"{provider.name} did not answer within {LONGEST:g} seconds")
+
+
+async def _asked(registry: Registry, credentials: Credentials) -> Verdict:
+    """Ask with the credential that requests would have, but for tokens of its own: what is cached proves nothing."""
+    auth = registry.auth
+    if auth.oauth is not None and auth.oauth.grant_type == "refresh_token":
+        return Verdict(stage="unsupported", message="trying a refresh token could use it up: send a request instead")
+    if auth.aws is not None:
+        return await _identified(registry, auth.aws.region, credentials)
+    target = compile_target(registry, None, 1, Clocks(), credentials)
+    path = _list_of_models(auth, target)
+    call = Call(method="GET", origin=target.origin, target=path, headers=[*target.headers, *target.defaults])
+    if target.credential is not None:
+        call = await target.credential.authorise(call)
+    if path:
+        return await _sent(call, target.dialect)
+    if target.credential is not None:
+        return Verdict(stage="authentication")
+    return Verdict(stage="unsupported", message=f"{registry.provider} has nothing to ask without using a model")
+
+
+def _list_of_models(auth: ProviderAuth, target: Target) -> bytes:
+    """Return where the models are listed, if anywhere. Azure lists them beside its deployments.
+
+    https://learn.microsoft.com/rest/api/azureopenai/models/list
+    """
+    if auth.azure is not None:
+        return f"{target.base}/openai/models?api-version={auth.azure.version or AZURE_VERSION}".encode()
+    ways = target.ways.get("models")
+    return ways[0].path.encode() if ways else b""
+
+
+async def _identified(registry: Registry, region: str, credentials: Credentials) -> Verdict:
+    """Bedrock lists nothing without a permission of its own; whose keys these are, AWS tells everybody."""
+    options = registry.provider_options
+    _, credential = credentials.credential(registry.id, registry.auth, service="sts", options=options)
+    assert credential is not None
+    return await _sent(await credential.authorise(who_am_i(region, str(options.get("sts_url") or ""))), "bedrock")
+
+
+async def _sent(call: Call, dialect: Dialect) -> Verdict:
+    import httpx  # noqa: PLC0415 - costs 80 ms of start-up, and is needed only here
+
+    origin = call.origin
+    try:
+        url = httpx.URL(scheme=origin.scheme, host=origin.host, port=origin.port, raw_path=call.target)
+        async with (
+            httpx.AsyncClient(timeout=LONGEST, follow_redirects=False) as client,
+            client.stream(call.method, url, headers=list(call.headers), content=b"".join(pieces(call.body))) as answer,
+        ):
+            return _judged(answer.status_code, dialect)
+    except httpx.TimeoutException:
+        raise TimeoutError from None
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        what = f"the provider cannot be reached ({type(error).__name__}): check its address and the network"
+        return Verdict(stage="connectivity", message=what)
+
+
+def _judged(status: int, dialect: Dialect) -> Verdict:
     if 200 <= status < 300:
-        return "authentication", ""
-    if status in (401, 403):
-        return "authentication", f"provider rejected the credentials (status {status})"
-    return "provider", f"provider answered with status {status}: check base_url"
+        return Verdict(stage="authentication", status=status)
+    if status in (401, 403) or (status == 400 and dialect == "gemini"):  # Google calls a wrong key a bad request
+        message = f"provider rejected the credentials (status {status})"
+        return Verdict(stage="authentication", status=status, message=message)
+    return Verdict(stage="provider", status=status, message=f"provider answered with status {status}: check base_url")

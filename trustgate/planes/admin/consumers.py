@@ -33,6 +33,7 @@ class ConsumerView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     slug: str
     routing_mode: Literal["inline"]
     active: bool
+    strict_translation: bool
     registry_ids: list[Id]
     registry_weights: list[RegistryWeight] = []
     role_ids: list[Id]
@@ -72,6 +73,7 @@ def view(consumer: Consumer) -> ConsumerView:
         slug=consumer.slug,
         routing_mode=consumer.routing_mode,
         active=consumer.active,
+        strict_translation=consumer.strict_translation,
         registry_ids=[it.registry_id for it in weights],
         registry_weights=sorted(weights, key=lambda it: it.registry_id),
         role_ids=[],

@@ -16,7 +16,12 @@ from trustgate.storage.store import Store
 
 
 def _tools(settings: Settings, parts: Parts) -> Tools:
-    return Tools(plugins=parts.plugins, base_domain=settings.gateway_base_domain, version=version_of(settings))
+    return Tools(
+        plugins=parts.plugins,
+        base_domain=settings.gateway_base_domain,
+        references=settings.references,
+        version=version_of(settings),
+    )
 
 
 async def _nobody_to_tell(_: int) -> None:

@@ -3,9 +3,10 @@
 Rule 1: what is read back holds no secret: nothing for an empty one, `***` for a short one, else `***` and 4 characters.
 Rule 2: a secret that comes back absent, empty or masked means the stored one; where none is stored, masked is refused.
 Rule 3: where no type says which values are secret, every text is.
+Rule 4: what stands where a secret may, and is none, is shown only if who asks for the masking says so (`plain`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -29,9 +30,13 @@ def mask(secret: str) -> str:
     return secret if secret.startswith(MARK) else MARK + (secret[-4:] if len(secret.encode()) > 8 else "")
 
 
-def masked(kind: Any, value: Any) -> Any:
-    """Return a value of this type with every secret in it masked, and empty ones left out."""
-    return _mask(_node(kind), value)
+def _never(_: str) -> bool:
+    return False
+
+
+def masked(kind: Any, value: Any, *, plain: Callable[[str], bool] = _never) -> Any:
+    """Return a value of this type with every secret in it masked, unless it is `plain`, and empty ones left out."""
+    return _mask(_node(kind), value, plain)
 
 
 def masked_whole(value: Any) -> Any:
@@ -86,23 +91,28 @@ def _fits(node: inspect.Type, value: Any) -> bool:
     return _is_secret(inner) and isinstance(value, str)
 
 
-def _mask(node: inspect.Type, value: Any) -> Any:
+def _mask(node: inspect.Type, value: Any, plain: Callable[[str], bool] = _never) -> Any:
     inner = _resolve(node, value)
     if _is_secret(inner):
-        return mask(value) if isinstance(value, str) and value else None
+        return _shown(value, plain) if isinstance(value, str) and value else None
     match inner, value:
         case (inspect.StructType() | inspect.DictType(), dict()):
             pairs = {key: (child, value[key]) for key, child in _children(inner, value)}
             return {
                 key: shown
                 for key, (child, item) in pairs.items()
-                if (shown := _mask(child, item)) is not None or not _is_secret(_resolve(child, item))
+                if (shown := _mask(child, item, plain)) is not None or not _is_secret(_resolve(child, item))
             }
         case (inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item), list() | tuple()):
             return [
-                _mask(item, each) or "" if _is_secret(_resolve(item, each)) else _mask(item, each) for each in value
+                _mask(item, each, plain) or "" if _is_secret(_resolve(item, each)) else _mask(item, each, plain)
+                for each in value
             ]
     return value
+
+
+def _shown(value: str, plain: Callable[[str], bool]) -> str:
+    return value if plain(value) else mask(value)
 
 
 def _children(node: inspect.Type, value: Mapping[str, Any]) -> Iterator[tuple[str, inspect.Type]]:

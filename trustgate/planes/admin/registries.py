@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from trustgate.config.records import ProviderAuth, Registry
+from trustgate.config.records import Grant, ProviderAuth, Registry
+from trustgate.contract.cost import PriceRule
 from trustgate.contract.errors import Refused
 from trustgate.planes.admin import masking
 from trustgate.planes.admin.connection import Connection, TryConnection, try_connection
@@ -15,26 +16,83 @@ from trustgate.planes.admin.paging import LARGEST, PageQuery, to_query
 from trustgate.planes.admin.services import registries
 from trustgate.planes.admin.services.registries import CreateRegistry, UpdateRegistry
 from trustgate.planes.admin.services.work import Tools, Work
-from trustgate.planes.admin.wire import Id, Masked, Time
+from trustgate.planes.admin.wire import Id, Time
+from trustgate.providers.credentials import is_reference
 from trustgate.storage.store import Query
+
+SecretView = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\*\*\*.{0,4}|(env|file):.*)?$",
+        description="A secret, masked, or the reference to one as it is; absent when there is none.",
+    ),
+]
 
 
 class ApiKeyView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A provider key as it is read back."""
 
-    api_key: Masked = ""
+    api_key: SecretView = ""
     header_name: str = ""
-    header_value: Masked = ""
+    header_value: SecretView = ""
     param_name: str = ""
-    param_value: Masked = ""
+    param_value: SecretView = ""
     param_location: Literal["", "query"] = ""
+
+
+class AzureView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An Azure resource and who asks it, as they are read back."""
+
+    endpoint: str
+    version: str = ""
+    api_key: SecretView = ""
+    client_id: str = ""
+    client_secret: SecretView = ""
+    tenant_id: str = ""
+    use_managed_identity: bool = False
+
+
+class AwsView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Access keys or a role, as they are read back."""
+
+    region: str
+    access_key_id: SecretView = ""
+    secret_access_key: SecretView = ""
+    session_token: SecretView = ""
+    use_role: bool = False
+    role: str = ""
+
+
+Reference = Annotated[
+    str, Meta(pattern=r"^((env|file):.*)?$", description="The reference to a secret; the secret itself is never read.")
+]
+
+
+class OAuth2View(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A token endpoint and a grant, as they are read back."""
+
+    token_url: str
+    grant_type: Grant
+    client_id: str = ""
+    client_secret: SecretView = ""
+    use_basic_auth: bool = False
+    scopes: tuple[str, ...] = ()
+    audience: str = ""
+    refresh_token: SecretView = ""
+    username: Reference = ""
+    password: Reference = ""
+    extra: dict[str, SecretView] = {}
 
 
 class ProviderAuthView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How the registry proves itself."""
 
-    type: Literal["api_key", "none"]
+    type: Literal["api_key", "none", "azure", "aws", "gcp_service_account", "oauth2"]
     api_key: ApiKeyView | None = None
+    azure: AzureView | None = None
+    aws: AwsView | None = None
+    oauth: OAuth2View | None = None
+    gcp_service_account: SecretView = ""
 
 
 class RegistryView(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -49,6 +107,7 @@ class RegistryView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     provider_options: dict[str, Any] = {}
     description: str = ""
     auth: ProviderAuthView
+    prices: tuple[PriceRule, ...] = ()
     created_at: Time
     updated_at: Time
 
@@ -90,7 +149,6 @@ class RegistryQuery(PageQuery, frozen=True, kw_only=True):
 
 def view(registry: Registry, tools: Tools) -> RegistryView:
     """Return a registry as it is read back."""
-    auth = masking.masked(ProviderAuth, msgspec.to_builtins(registry.auth))
     return RegistryView(
         id=registry.id,
         gateway_id=registry.gateway_id,
@@ -100,10 +158,19 @@ def view(registry: Registry, tools: Tools) -> RegistryView:
         provider=registry.provider,
         provider_options=_options(registry, tools),
         description=registry.description,
-        auth=msgspec.convert(auth, ProviderAuthView),
+        auth=_auth(registry.auth),
+        prices=registry.prices,
         created_at=registry.created_at,
         updated_at=registry.updated_at,
     )
+
+
+def _auth(auth: ProviderAuth) -> ProviderAuthView:
+    shown = masking.masked(ProviderAuth, msgspec.to_builtins(auth), plain=is_reference)
+    for field in ("username", "password") if auth.oauth else ():
+        if not is_reference(shown["oauth"].get(field, "")):
+            shown["oauth"].pop(field, None)  # the published contract has these never come back, not even masked
+    return msgspec.convert(shown, ProviderAuthView)
 
 
 def _options(registry: Registry, tools: Tools) -> dict[str, Any]:

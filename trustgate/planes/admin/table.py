@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from trustgate.planes.admin import auths, catalogs, consumers, gateways, pages, policies, probes, registries
+from trustgate.planes.admin import auths, catalogs, consumers, gateways, models, pages, policies, probes, registries
 from trustgate.planes.admin.operation import Operation
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
@@ -12,6 +12,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *auths.OPERATIONS,
     *policies.OPERATIONS,
     *catalogs.OPERATIONS,
+    *models.OPERATIONS,
     *probes.OPERATIONS,
     *pages.OPERATIONS,
 )

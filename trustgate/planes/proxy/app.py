@@ -29,12 +29,13 @@ log = logging.getLogger("trustgate.proxy")
 class HttpArrival:
     """An ASGI request as the life cycle sees it."""
 
-    __slots__ = ("_read", "_receive", "client_ip", "gone", "headers", "method", "path", "reading")
+    __slots__ = ("_read", "_receive", "client_ip", "gone", "headers", "method", "path", "query", "reading")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         client = scope.get("client")
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.query: str = scope["query_string"].decode("latin-1")
         self.headers: Sequence[Header] = scope["headers"]
         self.client_ip: str = client[0] if client else ""
         self._receive = receive
@@ -42,8 +43,11 @@ class HttpArrival:
         self.gone = False
         self._read = False
 
-    async def read(self, limit: int) -> bytes:
-        """Read the body. Raises Refused (413) beyond `limit` bytes, CallerLeft when the caller left meanwhile."""
+    async def read(self, limit: int) -> bytes | bytearray:
+        """Read the body. Raises Refused (413) beyond `limit` bytes, CallerLeft when the caller left meanwhile.
+
+        A body of many pieces grows in one place, so that there is never a second copy of it.
+        """
         declared = self._declared()
         if declared > limit:
             raise _too_large(limit)
@@ -54,7 +58,7 @@ class HttpArrival:
         if len(body) == declared or not message.get("more_body", False):
             self.reading, self._read = False, True
             return _within(body, limit)
-        return await self._rest(body, limit)
+        return await self._rest(body, declared, limit)
 
     def _declared(self) -> int:
         for name, value in self.headers:
@@ -73,17 +77,21 @@ class HttpArrival:
             return False
         return True
 
-    async def _rest(self, body: bytes, limit: int) -> bytes:
-        parts, size = [body], len(body)
-        message: Message = {"more_body": True}
-        while message.get("more_body", False):
+    async def _rest(self, first: bytes, declared: int, limit: int) -> bytearray:
+        body = bytearray(max(declared, len(first)))  # all of it at once: growing would copy
+        body[: len(first)] = first
+        size, more = len(first), True
+        while more and size != declared:
             message = await self._next()
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
+            part: bytes = message.get("body", b"")
+            body[size : size + len(part)] = part
+            size += len(part)
+            more = message.get("more_body", False)
             if size > limit:
                 raise _too_large(limit)
+        del body[size:]
         self.reading, self._read = False, True
-        return b"".join(parts)
+        return body
 
     async def _next(self) -> Message:
         message = await self._receive()

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from trustgate.contract.policy import seconds
-from trustgate.contract.upstream import Call, Clocks, FailureKind, Header, Upstream, UpstreamFailure
+from trustgate.contract.upstream import Call, Clocks, FailureKind, Header, Upstream, UpstreamFailure, pieces
 from trustgate.providers.catalog import EchoFailure, EchoOptions
 from trustgate.providers.echo.asked import Asked, read_request
 from trustgate.providers.echo.chat import DONE, write_completion, write_events
@@ -157,7 +157,7 @@ def _read(call: Call) -> tuple[Asked, Behaviour]:
         raise unknown_url(call.method, path.decode("latin-1"))
     if call.method != "POST":
         raise wrong_method(call.method, path.decode("latin-1"))
-    asked = read_request(call.body)
+    asked = read_request(b"".join(pieces(call.body)))
     return asked, _behaviour(_options(call.headers), asked.metadata)
 
 

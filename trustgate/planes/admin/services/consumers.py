@@ -61,6 +61,7 @@ class UpdateConsumer(Struct, frozen=True, kw_only=True):
     type: str | None = None
     routing_mode: str | None = None
     active: bool | None = None
+    strict_translation: bool | None = None
     registries: Bindings | None = None
     model_policies: Rules | None = None
 
@@ -75,6 +76,7 @@ class CreateConsumer(Struct, frozen=True, kw_only=True):
     type: str | None = None
     routing_mode: str | None = None
     active: bool | None = None
+    strict_translation: bool | None = None
     registries: Bindings | None = None
     model_policies: Rules | None = None
 
@@ -100,6 +102,7 @@ async def create(work: Work, gateway_id: str, form: CreateConsumer) -> Consumer:
         name=name,
         slug=await _slug(work, gateway_id, form.slug, name),
         active=form.active is not False,
+        strict_translation=form.strict_translation is True,
         registries=await _bindings(work, gateway_id, form.registries or []),
         model_policies=_model_policies(form.model_policies or [], form.registries or []),
         created_at=now,
@@ -134,6 +137,8 @@ async def _changes(work: Work, gateway_id: str, form: UpdateConsumer) -> dict[st
         changes["name"] = checked_name(form.name)
     if form.active is not None:
         changes["active"] = form.active
+    if form.strict_translation is not None:
+        changes["strict_translation"] = form.strict_translation
     if form.registries is not None:
         if any(choice.model_policies for choice in form.registries):
             raise invalid("registries[].model_policies is only taken on create: use the top-level model_policies")

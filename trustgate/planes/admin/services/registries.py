@@ -1,45 +1,27 @@
 """Registries: one account at one provider each. What a provider cannot be told or does not take is refused here."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Meta, Struct, structs
 
-from trustgate.config.records import ApiKeyAuth, ProviderAuth, Registry
-from trustgate.contract.policy import Secret
-from trustgate.planes.admin import masking
+from trustgate.config.records import ProviderAuth, Registry
+from trustgate.planes.admin.services.auth_forms import ApiKeyForm, AuthForm, checked_auth, kept
 from trustgate.planes.admin.services.explain import explain, unknown_fields
 from trustgate.planes.admin.services.fields import Name, checked_header, checked_name, checked_secret, checked_size
+from trustgate.planes.admin.services.prices import PriceRules, checked_prices
 from trustgate.planes.admin.services.problems import found, invalid, save, saving
 from trustgate.planes.admin.services.work import Tools, Work
 from trustgate.providers.catalog import EchoOptions, Options, Provider
+from trustgate.settings import References
 from trustgate.storage.store import Page, Query
 
-_LATER_AUTH: Final = ("azure", "aws", "oauth2", "gcp_service_account")
+__all__ = ["ApiKeyForm", "AuthForm", "CreateRegistry", "UpdateRegistry", "create", "delete", "get", "page", "update"]
 
 ProviderOptions = Annotated[
     dict[str, Any], Meta(description="What the provider can be told; see `/v1/providers-catalog`. Others are refused.")
 ]
-
-
-class ApiKeyForm(Struct, frozen=True, kw_only=True):
-    """A provider key, or a header pair, or a query parameter pair that stands for one."""
-
-    api_key: Secret | None = None
-    header_name: str | None = None
-    header_value: Secret | None = None
-    param_name: str | None = None
-    param_value: Secret | None = None
-    param_location: str | None = None
-
-
-class AuthForm(Struct, frozen=True, kw_only=True):
-    """How the registry proves itself; `type` must be one that the provider takes."""
-
-    type: Annotated[str, Meta(extra_json_schema={"examples": ["api_key"]})]
-    api_key: ApiKeyForm | None = None
 
 
 class UpdateRegistry(Struct, frozen=True, kw_only=True):
@@ -55,6 +37,7 @@ class UpdateRegistry(Struct, frozen=True, kw_only=True):
     provider_options: ProviderOptions | None = None
     description: str | None = None
     auth: AuthForm | None = None
+    prices: PriceRules | None = None
 
 
 class CreateRegistry(Struct, frozen=True, kw_only=True):
@@ -69,6 +52,7 @@ class CreateRegistry(Struct, frozen=True, kw_only=True):
     provider_options: ProviderOptions | None = None
     description: str | None = None
     auth: AuthForm | None = None
+    prices: PriceRules | None = None
 
 
 async def get(work: Work, gateway_id: str, registry_id: str) -> Registry:
@@ -94,7 +78,8 @@ async def create(work: Work, gateway_id: str, form: CreateRegistry) -> Registry:
         provider=provider.name,
         provider_options=checked_options(provider, form.provider_options or {}, {}),
         description=checked_size("description", form.description or "", 1000),
-        auth=checked_auth(provider, form.auth, None),
+        auth=checked_auth(provider, form.auth, None, work.tools.references),
+        prices=checked_prices(form.prices or ()),
         created_at=now,
         updated_at=now,
     )
@@ -112,7 +97,7 @@ async def update(work: Work, gateway_id: str, registry_id: str, form: UpdateRegi
         before,
         provider=provider.name,
         provider_options=_new_options(provider, form, before),
-        auth=_new_auth(provider, form, before),
+        auth=_new_auth(provider, form, before, work.tools.references),
         **_changes(form),
     )
     return await save(work, work.unit.registries, "registry", before=before, after=after)
@@ -139,7 +124,7 @@ def checked_provider(tools: Tools, name: str) -> Provider:
 
 def checked_options(provider: Provider, given: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options with the stored secrets kept. Raises Refused naming what is unknown, missing or wrong."""
-    merged: dict[str, Any] = _kept(provider.options_type, given, stored, "provider_options")
+    merged: dict[str, Any] = kept(provider.options_type, given, stored, "provider_options")
     unknown_fields(provider.options_type, merged, "provider_options")
     try:
         options = provider.options(merged)
@@ -147,23 +132,6 @@ def checked_options(provider: Provider, given: Mapping[str, Any], stored: Mappin
         raise invalid(explain(error, "provider_options")) from None
     _check_options(options)
     return merged
-
-
-def checked_auth(provider: Provider, form: AuthForm | None, stored: ProviderAuth | None) -> ProviderAuth:
-    """Return how to prove oneself to that provider, with stored secrets kept. Raises Refused."""
-    kind = form.type if form else "none"
-    if kind in _LATER_AUTH:
-        raise invalid(f"auth.type {kind} is not supported by this version: use {_either(provider)}")
-    if kind not in provider.auth_types:
-        missing = "auth is required" if form is None else f'auth.type "{kind[:100]}" is not taken'
-        raise invalid(f"{missing} by provider {provider.name}: use auth.type {_either(provider)}")
-    if form is None or kind == "none":
-        return ProviderAuth(type="none")
-    return ProviderAuth(type="api_key", api_key=_checked_key(form.api_key, stored.api_key if stored else None))
-
-
-def _either(provider: Provider) -> str:
-    return " or ".join(provider.auth_types)
 
 
 def _check_type(given: str | None) -> None:
@@ -181,6 +149,8 @@ def _changes(form: UpdateRegistry) -> dict[str, Any]:
         changes["enabled"] = form.enabled
     if form.description is not None:
         changes["description"] = checked_size("description", form.description, 1000)
+    if form.prices is not None:
+        changes["prices"] = checked_prices(form.prices)
     return changes
 
 
@@ -191,40 +161,12 @@ def _new_options(provider: Provider, form: UpdateRegistry, before: Registry) -> 
     return checked_options(provider, form.provider_options, before.provider_options)
 
 
-def _new_auth(provider: Provider, form: UpdateRegistry, before: Registry) -> ProviderAuth:
+def _new_auth(provider: Provider, form: UpdateRegistry, before: Registry, references: References) -> ProviderAuth:
     if form.auth is not None:
-        return checked_auth(provider, form.auth, before.auth)
+        return checked_auth(provider, form.auth, before.auth, references)
     if before.auth.type not in provider.auth_types:
         raise invalid(f"auth.type {before.auth.type} is not taken by provider {provider.name}: send auth as well")
     return before.auth
-
-
-def _checked_key(form: ApiKeyForm | None, stored: ApiKeyAuth | None) -> ApiKeyAuth:
-    given = {name: value for name, value in structs.asdict(form or ApiKeyForm()).items() if value is not None}
-    same_mode = stored is not None and _mode(given) == _mode(structs.asdict(stored))
-    old = msgspec.to_builtins(stored) if same_mode else {}
-    merged = _kept(ApiKeyAuth, given, old, "auth.api_key")
-    try:
-        return _complete(msgspec.convert(merged, ApiKeyAuth))
-    except msgspec.ValidationError as error:
-        raise invalid(explain(error, "auth.api_key")) from None
-
-
-def _mode(key: Mapping[str, Any]) -> str:
-    """Say which of the three ways a key is given in; a stored secret is only kept within the same way."""
-    return f"header {key['header_name']}" if key.get("header_name") else "param" if key.get("param_name") else "key"
-
-
-def _complete(key: ApiKeyAuth) -> ApiKeyAuth:
-    for field in ("api_key", "header_value", "param_value"):
-        checked_secret(f"auth.api_key.{field}", getattr(key, field))
-    if key.header_name:
-        checked_header("auth.api_key.header_name", key.header_name)
-    if bool(key.header_name) != bool(key.header_value) or bool(key.param_name) != bool(key.param_value):
-        raise invalid("auth.api_key needs both halves of a header or parameter pair: a name and a value")
-    if not (key.api_key or key.header_name or key.param_name):
-        raise invalid("auth.api_key needs api_key, or header_name and header_value, or param_name and param_value")
-    return key
 
 
 def _check_options(options: Options | EchoOptions) -> None:
@@ -247,10 +189,3 @@ def _check_url(url: str) -> None:
         raise invalid("provider_options.base_url is not an address: write it as https://host[:port][/path]")
     if "@" in parts.netloc:
         raise invalid("provider_options.base_url must hold no credentials: they would be read back. Put them into auth")
-
-
-def _kept(kind: type[Struct], new: Mapping[str, Any], old: Mapping[str, Any], path: str) -> Any:
-    try:
-        return masking.kept(kind, dict(new), dict(old), path=path)
-    except masking.MaskedSecret as error:
-        raise invalid(str(error)) from None

@@ -11,6 +11,8 @@ from trustgate import __version__
 from trustgate.contract.chance import uuid7
 from trustgate.enforcement.plugins import Plugins
 from trustgate.providers.catalog import PROVIDERS, Provider
+from trustgate.providers.credentials import NOTHING
+from trustgate.settings import References
 from trustgate.storage.store import Unit
 
 
@@ -41,6 +43,7 @@ class Tools(Struct, frozen=True, kw_only=True):
     plugins: Plugins
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
     base_domain: str = ""
+    references: References = NOTHING
     version: str = __version__
     now: Callable[[], str] = utc_now
     gateway_id: Callable[[], str] = uuid4

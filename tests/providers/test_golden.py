@@ -1,0 +1,63 @@
+"""Golden files: what each pair makes of requests, answers and streams. `make golden` rewrites, review reads the diff.
+
+tests/golden/<pair>/<what>.<case>.json, where `what` is request, answer or stream.
+"""
+
+import importlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trustgate.providers.hub import CannotSay, Inward, Losses, Moment, Outward
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+MOMENT = Moment(id="0123456789abcdef0123456789abcdef", created=1_700_000_000, model="asked-model")
+REWRITE = os.environ.get("GOLDEN") == "rewrite"
+FILES = sorted(GOLDEN.glob("*/*.json"))
+CASES = {"plain", "tools", "parallel_tools", "schema", "reasoning", "refusal", "length_stop"}
+PAIRS = ("anthropic", "gemini", "responses", "bedrock", "cohere")
+
+
+def made(pair: Outward | Inward, what: str, case: dict[str, Any]) -> dict[str, Any]:
+    if what == "request":
+        losses = Losses()
+        try:
+            gives = pair.request(case["given"], losses)
+        except CannotSay as refused:
+            return {"refused": {"param": refused.param, "message": refused.message}}
+        return {"gives": gives, "losses": list(losses.paths)}
+    if what == "answer":
+        return {"gives": pair.answer(case["given"], case["asked"], MOMENT)}
+    stream = pair.stream(case["asked"], MOMENT)
+    if isinstance(pair, Outward):
+        gives = [list(stream.feed(*event)) for event in case["given"]]
+    else:
+        gives = [[list(event) for event in stream.feed(chunk)] for chunk in case["given"]]  # type: ignore[call-arg, arg-type]
+    end = [list(event) if isinstance(event, tuple) else event for event in stream.end()]
+    return {"gives": gives, "end": end}
+
+
+@pytest.mark.parametrize("path", FILES, ids=[f"{path.parent.name}/{path.stem}" for path in FILES])
+def test_golden(path: Path) -> None:
+    case = json.loads(path.read_text())
+    before = json.dumps(case)
+    pair = importlib.import_module(f"trustgate.providers.pairs.{path.parent.name}").PAIR
+    found = json.loads(json.dumps(made(pair, path.stem.partition(".")[0], case)))
+    assert json.dumps(case) == before, "a translation changed what it was given"
+    given = {name: case[name] for name in ("asked", "given") if name in case}
+    if REWRITE:
+        path.write_text(json.dumps({**given, **found}, indent=2, ensure_ascii=False) + "\n")
+        return
+    assert found == {name: value for name, value in case.items() if name not in given}
+
+
+@pytest.mark.parametrize("dialect", PAIRS)
+@pytest.mark.parametrize("direction", ["openai_to_{}", "{}_to_openai"])
+@pytest.mark.parametrize("what", ["request", "answer", "stream"])
+def test_every_pair_shows_every_case(dialect: str, direction: str, what: str) -> None:
+    there = {path.stem.partition(".")[2] for path in (GOLDEN / direction.format(dialect)).glob(f"{what}.*.json")}
+    wanted = CASES | ({"image"} if what == "request" else set())
+    assert wanted <= there

@@ -1,0 +1,1 @@
+"""Where each dialect keeps what we need to know of an answer."""

@@ -1,0 +1,15 @@
+"""Anthropic's Messages → the hub, and the hub's answers and streams as Anthropic says them.
+
+https://platform.claude.com/docs/en/api/messages
+"""
+
+from typing import Final
+
+from trustgate.providers.hub import Inward
+from trustgate.providers.pairs.anthropic_to_openai.answer import to_answer
+from trustgate.providers.pairs.anthropic_to_openai.request import to_request
+from trustgate.providers.pairs.anthropic_to_openai.stream import Writer
+
+__all__ = ["PAIR"]
+
+PAIR: Final = Inward(request=to_request, answer=to_answer, stream=Writer)
