@@ -1,6 +1,6 @@
-"""What providers were really asked and really said, read from the recordings and from nothing else.
+"""What providers were really asked and really said, read from the recordings.
 
-https://docs.python.org/3/library/json.html reads the bodies, botocore AWS's event streams; none of it is ours.
+Python's json reads the bodies and botocore AWS's event streams: none of the gateway's own code does.
 """
 
 import dataclasses

@@ -2,8 +2,9 @@
 
 https://aimock.copilotkit.dev. Version 1.43 looks into less than our own mocks do (it drops the pictures of requests for
 Cohere and Bedrock, and checks no key), so that it is asked for words and tools only. Strict SDKs refuse some of what it
-says: its responses lack required fields, its Converse stream starts text blocks with nothing in them, and streams
-are cut within characters beyond U+FFFF, which is why there are none in what it says here.
+says: its responses lack required fields, its Gemini ends calls with a reason that Gemini does not have, its Converse
+stream starts text blocks with nothing in them, and its streams are cut within characters beyond U+FFFF, which is why
+there are none in what it says here.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ CALLS: Final = (
     Call(WEATHER.name, {"city": 'Málaga "centro"', "days": 3, "options": {"units": ["C", "mm"], "limit": None}}),
     Call(TIME.name, {"city": "Rome"}),
 )
-INVALID: Final[frozenset[Target]] = frozenset(("openai_responses", "bedrock"))
+INVALID: Final[frozenset[Target]] = frozenset(("openai_responses", "gemini", "bedrock"))
 """Where the SDK of the provider's own dialect refuses what aimock says, with or without a gateway between."""
 
 

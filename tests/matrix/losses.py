@@ -7,6 +7,7 @@ from typing import Literal
 
 import httpx
 
+from .callers import PLAIN
 from .gateway import Place
 from .parameters import PARAMETERS
 from .raw import post
@@ -30,7 +31,7 @@ class Probe:
     def __init__(self, place: Place, providers: Providers) -> None:
         self._place = place
         self._providers = providers
-        self._client = httpx.Client(timeout=15, trust_env=False)
+        self._client = httpx.Client(timeout=15, trust_env=False, verify=PLAIN)
         self._plain: dict[tuple[Target, Target], Json] = {}
 
     def __enter__(self) -> "Probe":

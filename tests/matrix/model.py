@@ -64,7 +64,7 @@ def speak(asked: Asked) -> Said:
 
 def _take_turn(asked: Asked) -> Said:
     """One or two calls a round, whose arguments depend on every result so far; in the end a digest of all of them."""
-    so_far = _digest(json.dumps(asked.results).encode())
+    so_far = _digest(json.dumps([_unwrapped(result) for result in asked.results]).encode())
     if asked.rounds == ROUNDS:
         return Said(f"{len(asked.results)} results: {so_far}")
     number = len(asked.results)
@@ -73,6 +73,11 @@ def _take_turn(asked: Asked) -> Said:
         for ahead in range(1 + asked.rounds % 2)
     )
     return Said(calls=calls, finish="tool_calls")
+
+
+def _unwrapped(result: str) -> str:
+    """Results of a caller that speaks Gemini are objects: to other targets they are JSON in a text."""
+    return str(json.loads(result)["result"]) if result.startswith("{") else result
 
 
 def picture_seen(picture: Picture) -> str:

@@ -213,7 +213,7 @@ _GEMINI: Final[Mapping[str, Json]] = {
         responseSchema={"type": "OBJECT", "properties": {"city": {"type": "STRING"}}},
     ),
     "generationConfig.responseJsonSchema": _generation(responseMimeType="application/json", responseJsonSchema=_SCHEMA),
-    "generationConfig.responseModalities": _generation(responseModalities=["TEXT"]),
+    "generationConfig.responseModalities": _generation(responseModalities=["TEXT", "IMAGE"]),
     "generationConfig.thinkingConfig.thinkingBudget": _generation(thinkingConfig={"thinkingBudget": 2048}),
     "generationConfig.thinkingConfig.thinkingLevel": _generation(thinkingConfig={"thinkingLevel": "HIGH"}),
     "generationConfig.thinkingConfig.includeThoughts": _generation(thinkingConfig={"includeThoughts": True}),

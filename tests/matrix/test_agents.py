@@ -1,5 +1,7 @@
 """An agent of twenty turns through every pair: what a model makes of all results is what it makes without us."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from .callers.registry import CALLERS
@@ -20,25 +22,28 @@ def run_agent(caller: Target, door: Door, *, streamed: bool) -> Heard:
         return talk.ask(streamed=streamed)
 
 
-def direct(providers: Providers, target: Target) -> Heard:
-    """Run the agent with the target's own SDK, and no gateway."""
-    return run_agent(target, Door(url=providers.root, key=KEY, model="some-model"), streamed=False)
+@pytest.fixture(scope="module")
+def direct(server: Providers) -> Mapping[Target, Heard]:
+    """What each target's own SDK comes to, with no gateway."""
+    server.think()
+    doors = {target: Door(url=server.root, key=KEY, model="some-model") for target in TARGETS}
+    return {target: run_agent(target, door, streamed=False) for target, door in doors.items()}
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("caller", TARGETS)
 def test_an_agent_comes_to_the_same_end(
-    place: Place, providers: Providers, caller: Target, target: Target, streamed: bool
+    place: Place, direct: Mapping[Target, Heard], caller: Target, target: Target, streamed: bool
 ) -> None:
-    expected = direct(providers, target)
+    expected = direct[target]
     assert expected.text.startswith("28 results: ")
     heard = run_agent(caller, place.door(target), streamed=streamed)
     assert (heard.text, heard.calls) == (expected.text, ())
 
 
 @pytest.mark.parametrize("caller", TARGETS)
-def test_signed_calls_survive_an_agent(place: Place, providers: Providers, caller: Target) -> None:
+def test_signed_calls_survive_an_agent(place: Place, direct: Mapping[Target, Heard], caller: Target) -> None:
     """Gemini 3 refuses a history in which its signatures are missing, also from callers that have no place for them."""
     heard = run_agent(caller, place.door("gemini", "gemini-3-pro"), streamed=False)
-    assert heard.text == direct(providers, "gemini").text
+    assert heard.text == direct["gemini"].text

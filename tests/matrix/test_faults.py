@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from itertools import product
 
 import pytest
 
@@ -37,8 +38,9 @@ CODES: dict[Target, dict[int, str]] = {
 """A provider's own word for what is wrong. Cohere has none."""
 OURS = {400: "invalid_request", 404: "not_found", 429: "provider_rate_limited", 529: "overloaded_error"}
 """The gateway's word where the provider has none."""
+ASKED = [(*pair, False) for pair in product(TARGETS, TARGETS)] + [(*pair, True) for pair in PAIRS]
 both = pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
-every_pair = pytest.mark.parametrize(("caller", "target"), [(one, other) for one in TARGETS for other in TARGETS])
+every_pair = pytest.mark.parametrize(("caller", "target"), list(product(TARGETS, TARGETS)))
 some_pairs = pytest.mark.parametrize(("caller", "target"), PAIRS)
 
 
@@ -65,9 +67,8 @@ def code_of(caller: Target, target: Target, status: int) -> str:
     return CODES[target][status] or ("" if caller == target else OURS[status])
 
 
-@both
 @pytest.mark.parametrize("status", [400, 404, 429, 529])
-@every_pair
+@pytest.mark.parametrize(("caller", "target", "streaming"), ASKED)
 def test_a_provider_says_no(
     place: Place, providers: Providers, caller: Target, target: Target, status: int, *, streaming: bool
 ) -> None:
@@ -187,7 +188,7 @@ FAILING: dict[Target, bytes] = {
 """How providers say in a stream that they fail. Cohere has no word for it but the reason of its end."""
 
 
-@pytest.mark.parametrize(("caller", "target"), [(one, other) for one in TARGETS for other in FAILING])
+@pytest.mark.parametrize(("caller", "target"), list(product(TARGETS, FAILING)))
 def test_a_provider_says_in_its_stream_that_it_fails(
     place: Place, providers: Providers, caller: Target, target: Target
 ) -> None:

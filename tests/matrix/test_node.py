@@ -49,5 +49,5 @@ def _expected(caller: Target, target: Target, kind: str) -> Any:
 
 def test_without_npm_the_tests_fail_and_say_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(RuntimeError, match="needs node .* and npm"):
+    with pytest.raises(RuntimeError, match="and npm: install them"):
         npm.install()

@@ -59,6 +59,12 @@ def test_what_is_no_error(body: bytes) -> None:
             429,
         ),
         ({"error": "odd"}, "provider_error", 502),
+        (
+            {"type": "response.failed", "response": {"error": {"code": "server_error", "message": "x"}}},
+            "server_error",
+            500,
+        ),
+        ({"type": "response.failed", "response": {"error": None}}, "provider_error", 502),
     ],
 )
 def test_error_events(event: dict[str, Any], code: str, status: int) -> None:

@@ -105,8 +105,6 @@ def test_a_base_url_of_its_own_for_openai() -> None:
         (key(api_key="sk-1", header_name="Api-Key", header_value="k"), ((b"api-key", b"k"),), b""),
         (key(param_name="key", param_value="a&b c"), (), b"?key=a%26b+c"),
         (key(api_key="sk-1", param_name="k", param_value="v"), ((b"authorization", b"Bearer sk-1"),), b"?k=v"),
-        (key(), (), b""),
-        (ProviderAuth(type="api_key"), (), b""),
         (ProviderAuth(type="none"), (), b""),
     ],
 )
@@ -115,6 +113,12 @@ def test_credentials(auth: ProviderAuth, headers: tuple[Header, ...], query: byt
     assert target.headers == headers
     assert target.names == {name for name, _ in headers}
     assert path(target, CHAT) == "/chat/completions" + query.decode()
+
+
+@pytest.mark.parametrize("auth", [key(), ProviderAuth(type="api_key")])
+def test_a_key_that_is_none_is_no_target(auth: ProviderAuth) -> None:
+    with pytest.raises(CannotTarget, match="needs api_key"):
+        compiled(registry("openai_compatible", auth, base_url="https://x.example.com"))
 
 
 def test_a_parameter_joins_the_query_that_is_there() -> None:

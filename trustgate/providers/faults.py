@@ -72,6 +72,9 @@ def event_fault(data: Mapping[str, Any]) -> Refused | None:
     error = data.get("error")
     if not error and data.get("type") == "error":
         error = data
+    elif data.get("type") == "response.failed":
+        response = data.get("response")
+        error = (response.get("error") if isinstance(response, dict) else None) or "The response failed."
     if not isinstance(error, Mapping):
         return Refused("provider_error", str(error)[:_LONGEST], status=502, source="upstream") if error else None
     code = _code(error)

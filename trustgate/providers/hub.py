@@ -41,12 +41,14 @@ What cannot be carried: a *parameter* is left out and its path told to `Losses`;
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
 Json = dict[str, Any]
 """A parsed JSON object."""
+SEALED: Final = "openai-responses:"
+"""So begins the signature of thoughts that are one of OpenAI's own reasoning items: nobody else takes them back."""
 
 
 class CannotSay(Exception):

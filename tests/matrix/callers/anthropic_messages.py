@@ -9,6 +9,7 @@ import anthropic
 from anthropic.types import Message, TextBlock, ToolUseBlock
 
 from ..talk import Call, Door, Heard, Picture, Tool, Usage
+from . import PLAIN
 
 
 class Messages:
@@ -72,6 +73,11 @@ class AnthropicMessages:
     def open(self, door: Door, tools: Sequence[Tool] = (), *, system: str = "") -> Iterator[Messages]:
         """Open a conversation."""
         with anthropic.Anthropic(
-            base_url=door.url, api_key=door.key, max_retries=0, timeout=15, _strict_response_validation=True
+            base_url=door.url,
+            api_key=door.key,
+            max_retries=0,
+            timeout=15,
+            http_client=anthropic.DefaultHttpxClient(verify=PLAIN, trust_env=False),
+            _strict_response_validation=True,
         ) as client:
             yield Messages(client, door.model, tools, system)

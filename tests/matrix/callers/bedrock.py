@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from typing import Any
 
@@ -42,8 +42,9 @@ class Converse:
         """Have the model speak. The SDK puts no stream together: that is done here, as its documents show it."""
         if streamed:
             heard = _Heard()
-            for event in self._client.converse_stream(messages=self.messages, **self._fixed)["stream"]:
-                heard.take(event)
+            with closing(self._client.converse_stream(messages=self.messages, **self._fixed)["stream"]) as events:
+                for event in events:
+                    heard.take(event)
             message, finish, usage = heard.message(), heard.finish, heard.usage
         else:
             said = self._client.converse(messages=self.messages, **self._fixed)

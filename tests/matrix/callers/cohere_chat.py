@@ -10,6 +10,7 @@ import httpx
 
 from ..dialects.wording import data_url
 from ..talk import Call, Door, Heard, Json, Picture, Tool, Usage
+from . import PLAIN
 from .openai_chat import told_tool
 
 
@@ -94,6 +95,6 @@ class Cohere:
     @contextmanager
     def open(self, door: Door, tools: Sequence[Tool] = (), *, system: str = "") -> Iterator[Chat]:
         """Open a conversation."""
-        with httpx.Client(timeout=15, trust_env=False) as http:
+        with httpx.Client(timeout=15, trust_env=False, verify=PLAIN) as http:
             client = cohere.ClientV2(door.key, base_url=door.url, httpx_client=http, max_retries=0)
             yield Chat(client, door.model, tools, system)

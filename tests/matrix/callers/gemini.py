@@ -8,6 +8,7 @@ from google import genai
 from google.genai import types
 
 from ..talk import Call, Door, Heard, Picture, Tool, Usage
+from . import PLAIN
 
 
 class Contents:
@@ -83,7 +84,9 @@ class Gemini:
     @contextmanager
     def open(self, door: Door, tools: Sequence[Tool] = (), *, system: str = "") -> Iterator[Contents]:
         """Open a conversation."""
-        client = genai.Client(api_key=door.key, http_options=types.HttpOptions(base_url=door.url, timeout=15_000))
+        plain = {"verify": PLAIN, "trust_env": False}
+        options = types.HttpOptions(base_url=door.url, timeout=15_000, client_args=plain, async_client_args=plain)
+        client = genai.Client(api_key=door.key, http_options=options)
         try:
             yield Contents(client, door.model, tools, system)
         finally:

@@ -12,6 +12,7 @@ from openai.types.completion_usage import CompletionUsage
 
 from ..dialects.wording import data_url
 from ..talk import Call, Door, Heard, Picture, Tool, Usage
+from . import PLAIN
 
 
 class Chat:
@@ -88,5 +89,6 @@ def strict_client(door: Door) -> openai.OpenAI:
         api_key=door.key,
         max_retries=0,
         timeout=15,
+        http_client=openai.DefaultHttpxClient(verify=PLAIN, trust_env=False),
         _strict_response_validation=True,
     )

@@ -13,6 +13,14 @@ from ..talk import Call, Door, Heard, Picture, Tool, Usage
 from .openai_chat import strict_client
 
 
+class ErrorEvent(Exception):
+    """The event of a failure, which the SDK hands out and does not raise."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class Responses:
     """A conversation, whose history the caller keeps."""
 
@@ -53,9 +61,12 @@ class Responses:
 
     def _stream(self) -> Response:
         with self._client.responses.stream(input=self.items, **self._fixed) as events:
-            last = [event for event in events if event.type in ("response.completed", "response.incomplete")]
-        (ended,) = last
-        return ended.response
+            for event in events:
+                if event.type == "error":
+                    raise ErrorEvent(event.message, event.code or "")
+                if event.type in ("response.completed", "response.incomplete"):
+                    return event.response
+        raise AssertionError("the stream has ended before its response")
 
 
 def _tool(tool: Tool) -> Any:

@@ -12,6 +12,7 @@ import openai
 from google.genai import errors as genai
 
 from ..talk import Target
+from .openai_responses import ErrorEvent
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ RAISED: Final = (
     botocore.exceptions.ClientError,
     botocore.exceptions.EventStreamError,
     httpx.RemoteProtocolError,
+    ErrorEvent,
 )
 """Everything that an SDK raises for what it has been told. Anything else is a failure to understand it.
 
@@ -63,6 +65,8 @@ KINDS: Final[Mapping[Target, Mapping[int, str]]] = {
 def problem_of(error: Exception) -> Problem:
     """Read what an SDK has raised. Raises AssertionError for what it does not raise by itself."""
     match error:
+        case openai.APIResponseValidationError() | anthropic.APIResponseValidationError():
+            raise AssertionError(f"the SDK has not understood: {error.body}") from error
         case openai.APIStatusError():
             return _problem(error, error.status_code, str(error.code or ""), error.response.headers)
         case anthropic.APIStatusError():
@@ -78,6 +82,8 @@ def problem_of(error: Exception) -> Problem:
             return _problem(error, error.status_code or 0, str(body.get("code") or ""), error.headers or {})
         case botocore.exceptions.ClientError():
             return _of_amazon(error)
+        case ErrorEvent():
+            return Problem(kind="ErrorEvent", code=error.code, message=str(error))
         case httpx.RemoteProtocolError():
             return Problem(kind=type(error).__name__, message=str(error))
         case _:

@@ -26,7 +26,7 @@ PART: Final = frozenset(
         *("executableCode", "codeExecutionResult", "videoMetadata", "mediaResolution"),
     )
 )
-SIGNATURE: Final = "EswBCskBAXLI2nxGemini3=="
+SIGNATURE: Final = "EswBCskBAXLI2nxGZW1pbmkz"
 UNSIGNED: Final = frozenset(("skip_thought_signature_validator", "context_engineering_is_the_way_to_go"))
 REASONS: Final = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP", "content_filter": "SAFETY"}
 STATUSES: Final = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE"}

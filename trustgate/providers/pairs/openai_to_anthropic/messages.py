@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trustgate.providers.hub import CannotSay, Json, Losses
+from trustgate.providers.hub import SEALED, CannotSay, Json, Losses
 from trustgate.providers.pairs.openai_to_anthropic.citations import cut
 from trustgate.providers.pairs.openai_to_anthropic.media import document, image
 from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, cache_mark, objects, string
@@ -228,13 +228,13 @@ def _plain(blocks: list[Json]) -> str | list[Json]:
 
 
 def _thought(block: Json, path: str) -> Json | None:
-    """Return a block of thoughts, None for one that nobody has signed."""
+    """Return a block of thoughts, None for one that nobody has signed, or that OpenAI has sealed."""
     if block.get("type") == "redacted_thinking":
         return {"type": "redacted_thinking", "data": string(block.get("data"), f"{path}.data")}
     if block.get("type") != "thinking":
         raise CannotSay(f"{path}.type", "A thinking block is of the type thinking or redacted_thinking.")
     thinking = string(block.get("thinking"), f"{path}.thinking")
-    if not (signature := block.get("signature")):
+    if not (signature := block.get("signature")) or str(signature).startswith(SEALED):
         return None
     return {"type": "thinking", "thinking": thinking, "signature": string(signature, f"{path}.signature")}
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trustgate.providers.hub import CannotSay, Json, Losses
+from trustgate.providers.hub import SEALED, CannotSay, Json, Losses
 from trustgate.providers.pairs.openai_to_bedrock.citations import cited_blocks
 from trustgate.providers.pairs.openai_to_bedrock.family import Family
 from trustgate.providers.pairs.openai_to_bedrock.media import Media
@@ -159,7 +159,10 @@ class Conversation:
                 self._losses.drop("messages.reasoning_content")
             return []
         path += ".thinking_blocks"
-        return [_thought(block, f"{path}.{at}") for at, block in enumerate(objects(found, path))]
+        blocks = objects(found, path)
+        if any(_is_sealed(block) for block in blocks):
+            self._losses.drop("messages.thinking_blocks")
+        return [_thought(block, f"{path}.{at}") for at, block in enumerate(blocks) if not _is_sealed(block)]
 
     def _cited(self, message: Json, path: str) -> list[Json]:
         """Return the blocks of a text with citations, which go where they fit, or not at all."""
@@ -204,6 +207,11 @@ def _text(part: Json, path: str) -> Json:
     if kind not in ("text", "refusal"):
         raise CannotSay(f"{path}.type", f"Bedrock has no content of the type {str(kind)[:40]!r} here.")
     return {"text": string(part.get(kind), f"{path}.{kind}")}
+
+
+def _is_sealed(block: Json) -> bool:
+    """Whether OpenAI has sealed it, so that no model here takes it back."""
+    return str(block.get("signature")).startswith(SEALED)
 
 
 def _thought(block: Json, path: str) -> Json:

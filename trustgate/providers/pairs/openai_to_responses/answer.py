@@ -108,6 +108,8 @@ def parts_of(item: Mapping[str, Any]) -> Sequence[Any]:
 def to_call(item: Mapping[str, Any]) -> Json | None:
     """Return the call that an item is, None for one that is none."""
     identity, name = text_of(item.get("call_id")) or text_of(item.get("id")), text_of(item.get("name"))
+    if not (identity or name):
+        return None
     if item.get("type") == "function_call":
         function = {"name": name, "arguments": text_of(item.get("arguments"))}
         return {"id": identity, "type": "function", "function": function}

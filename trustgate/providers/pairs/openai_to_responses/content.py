@@ -20,6 +20,8 @@ def parts(content: Any, path: str, losses: Losses, *, media: bool) -> str | list
         return content
     if content is None:
         return ""
+    if not isinstance(content, list):
+        raise CannotSay(path, "This must be a string or a list of parts.")
     return [_part(part, f"{path}.{at}", losses, media) for at, part in enumerate(objects(content, path))]
 
 

@@ -103,8 +103,8 @@ def _put_reasoning(body: Json, hub: Json, losses: Losses) -> None:
     effort, thinking = hub.get("reasoning_effort"), hub.get("thinking")
     if thinking is not None:
         losses.drop("thinking")
-        if effort is None:
-            effort = _effort(an_object(thinking, "thinking"))
+        an_object(thinking, "thinking")
+        effort = _effort(thinking) if effort is None else effort
         if thinking.get("display") == "summarized":
             reasoning["summary"] = "auto"
     if effort is not None:

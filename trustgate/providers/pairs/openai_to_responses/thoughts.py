@@ -22,10 +22,9 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from trustgate.providers.hub import Json
+from trustgate.providers.hub import SEALED, Json
 from trustgate.providers.pairs.openai_to_responses.reading import list_of, object_of, text_of
 
-SEALED: Final = "openai-responses:"
 CARRIED: Final = "trustgate-thoughts:"
 BREAK: Final = "\n\n"
 """Stands between parts of a summary, and between thoughts where they are one text."""

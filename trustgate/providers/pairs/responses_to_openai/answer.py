@@ -4,7 +4,7 @@ Thoughts, the message and calls are items, in this order. Every block of thought
 carries the block; what other providers want to have back with a text or a call is carried by an item behind them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from trustgate.providers.hub import Json, Moment
@@ -26,16 +26,12 @@ def to_answer(hub: Json, asked: Json, moment: Moment) -> Json:
     """Return the caller's answer. Of several choices it has the first."""
     choices = list_of(hub.get("choices"))
     choice = object_of(choices[0]) if choices else {}
-    items = _items(choice, asked, moment)
-    ending = to_ending(choice)
-    if ending["status"] == "incomplete":
-        cut_short(items)
     usage = hub.get("usage")
     return {
         **to_response(asked, moment),
         **to_told(hub),
-        **ending,
-        "output": items,
+        **to_ending(choice),
+        "output": _items(choice, asked, moment),
         "usage": to_usage(usage) if isinstance(usage, dict) else None,
     }
 
@@ -87,12 +83,6 @@ def to_ending(choice: Mapping[str, Any]) -> Json:
     return {"status": "incomplete", "incomplete_details": {"reason": reason}}
 
 
-def cut_short(items: Sequence[Json]) -> None:
-    """Mark the last item of an incomplete answer, if it is one that can be incomplete."""
-    if items and "status" in items[-1]:
-        items[-1]["status"] = "incomplete"
-
-
 def _items(choice: Mapping[str, Any], asked: Json, moment: Moment) -> list[Json]:
     message = object_of(choice.get("message"))
     items: list[Json] = []
@@ -103,9 +93,11 @@ def _items(choice: Mapping[str, Any], asked: Json, moment: Moment) -> list[Json]
     carried = Extras()
     carried.hear(message)
     for call in list_of(message.get("tool_calls")):
-        if isinstance(call, dict):
+        if isinstance(call, dict) and is_call(call):
             items.append(to_call(call, f"{moment.id}_{len(items)}"))
             carried.hear_call(call, items[-1]["call_id"])
+    if items and "status" in items[-1] and to_ending(choice)["status"] == "incomplete":
+        items[-1]["status"] = "incomplete"
     if encrypted := carried.carried():
         items.append(to_thought(f"rs_{moment.id}_{len(items)}", "", encrypted))
     return items
@@ -119,7 +111,8 @@ def _thoughts(message: Json) -> list[tuple[str, str]]:
     blocks = [block for block in list_of(message.get("thinking_blocks")) if isinstance(block, dict)]
     if not blocks and (reasoning := text_of(message.get("reasoning_content"))):
         return [(reasoning, "")]
-    return [(text_of(block.get("thinking")), to_encrypted(block)) for block in blocks]
+    found = ((text_of(block.get("thinking")), to_encrypted(block)) for block in blocks)
+    return [(text, encrypted) for text, encrypted in found if text or encrypted]
 
 
 def to_encrypted(block: Json) -> str:
@@ -224,6 +217,12 @@ def _logprob(item: Mapping[str, Any]) -> Json:
 
 
 # Calls and tokens.
+
+
+def is_call(call: Json) -> bool:
+    """Say whether a call is one of something: it has an id, or a name to be called."""
+    names = (text_of(object_of(call.get(kind)).get("name")) for kind in _TYPES)
+    return bool(text_of(call.get("id"))) or any(names)
 
 
 def to_call(call: Json, identity: str) -> Json:

@@ -17,6 +17,8 @@ def to_content(content: Any, path: str, losses: Losses) -> str | list[Json]:
     """Return what is said to a model. Raises CannotSay."""
     if isinstance(content, str):
         return content
+    if not isinstance(content, list):
+        raise CannotSay(path, "This must be a string or a list of parts.")
     return [_part(part, f"{path}.{at}", losses) for at, part in enumerate(objects(content, path))]
 
 

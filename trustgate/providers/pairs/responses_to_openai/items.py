@@ -178,10 +178,10 @@ def _think(turn: Json, text: str, blocks: list[Json]) -> None:
 
 
 def _said_in(turn: Json) -> tuple[int, int]:
-    """Return how many characters and calls there are."""
+    """Return how many characters, of a refusal too, and calls there are."""
     content: Any = turn["content"] or ""
     texts = [content] if isinstance(content, str) else [part["text"] for part in content]
-    return sum(map(len, texts)), len(turn.get("tool_calls", ()))
+    return sum(map(len, (*texts, turn.get("refusal", "")))), len(turn.get("tool_calls", ()))
 
 
 def _joined(before: str | list[Json] | None, behind: str | list[Json]) -> str | list[Json]:

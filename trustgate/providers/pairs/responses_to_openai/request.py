@@ -85,6 +85,8 @@ def _conversation(said: Json, losses: Losses) -> Conversation:
     if isinstance(given, str):
         conversation.messages.append({"role": "user", "content": given})
         return conversation
+    if not isinstance(given, list):
+        raise CannotSay("input", "This must be a string or a list of items.")
     for at, item in enumerate(objects(given, "input")):
         conversation.add(item, f"input.{at}")
     conversation.close()

@@ -12,6 +12,7 @@ from trustgate.providers.pairs.openai_to_responses.reading import list_of, objec
 from trustgate.providers.pairs.openai_to_responses.thoughts import carry
 from trustgate.providers.pairs.responses_to_openai.answer import (
     Extras,
+    is_call,
     to_ending,
     to_logprobs,
     to_response,
@@ -153,6 +154,8 @@ class Writer:
         number = number if isinstance(number, int) else identity
         called = object_of(call.get("function")) or object_of(call.get("custom"))
         known = self._calls.get(number)
+        if known is None and not is_call(call):
+            return
         if known is None or (identity and identity != known[1].identity and called.get("name")):
             self._close()
             known = self._start(number, call)
