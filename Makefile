@@ -39,6 +39,7 @@ docs: $(VENV)/installed-dev  ## are the generated documents up to date
 openapi: $(VENV)/installed-dev  ## write the generated documents
 	$(BIN)/python cmd/openapi/main.py
 	$(BIN)/python cmd/docs/main.py
+	$(BIN)/python -m tests.matrix.document
 
 golden: $(VENV)/installed-dev  ## write what the translations make of the golden files; read the diff before you commit it
 	GOLDEN=rewrite $(BIN)/python -m pytest -q tests/providers/test_golden.py

@@ -11,7 +11,7 @@ from .refusals import CHAT, JSON, bearer, check_alive, check_refused
 from .upstream import Upstream
 from .wire import Wire, ask, chat, chat_body
 
-LIMIT = 8 * 1024 * 1024
+LIMIT = 32 * 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +118,7 @@ def test_a_body_that_is_too_large_is_refused_and_the_limit_is_named(
 
 def test_a_body_of_just_the_limit_is_taken(place: Place, upstream: Upstream) -> None:
     body = chat_body().ljust(LIMIT)
-    assert chat(place.port, place.headers, body).status == 200
+    assert chat(place.port, place.headers, body, path="/patient/v1/chat/completions").status == 200
     assert upstream.last().body == body
 
 

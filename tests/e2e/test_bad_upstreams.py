@@ -242,7 +242,8 @@ def test_a_whole_stream_arrives_as_it_was_sent(
 ) -> None:
     """However it is cut, and however it ends as long as it does: the same bytes and a clean end."""
     upstream.play(stream(events, pause=pause))
-    said = chat(place.port, place.headers, {"stream": True}, path="/patient/v1/chat/completions")
+    asked = {"stream": True, "stream_options": {"include_usage": True}}
+    said = chat(place.port, place.headers, asked, path="/patient/v1/chat/completions")
     assert said.body == b"".join(events)
     assert said.whole
     event = place.program.event(said.trace_id)
@@ -399,9 +400,17 @@ def test_interim_answers_are_skipped(place: Place, upstream: Upstream) -> None:
     assert chat(place.port, place.headers).body == WHOLE
 
 
-def test_a_stream_that_was_not_asked_for_is_relayed(place: Place, upstream: Upstream) -> None:
-    events = STORY
-    upstream.play(raw(b"HTTP/1.1 200 OK\r\n" + b"%s: %s\r\n\r\n" % EVENTS, *events))
-    said = chat(place.port, place.headers)
-    assert said.body == b"".join(events)
+def test_usage_that_was_not_asked_for_is_counted_and_not_relayed(place: Place, upstream: Upstream) -> None:
+    upstream.play(stream([*STORY[:-1], USAGE, DONE]))
+    said = chat(place.port, place.headers, {"stream": True})
+    assert said.body == b"".join(STORY)
     assert said.whole
+    usage = place.program.event(said.trace_id)["usage"]
+    assert usage["total_tokens"] > 0
+    assert "estimated" not in usage
+
+
+def test_a_stream_that_was_not_asked_for_is_refused(place: Place, upstream: Upstream) -> None:
+    upstream.play(raw(b"HTTP/1.1 200 OK\r\n" + b"%s: %s\r\n\r\n" % EVENTS, *STORY))
+    said = chat(place.port, place.headers)
+    assert (said.status, said.error()["code"]) == (502, "provider_ignored_stream")

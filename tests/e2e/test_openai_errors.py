@@ -53,7 +53,7 @@ def test_a_key_that_is_not_attached(place: Place, only_key: str, streamed: bool)
 
 def test_a_body_that_is_too_large(sdk: OpenAI) -> None:
     with pytest.raises(openai.APIStatusError) as refused:
-        call(sdk, extra_body={"padding": "x" * (8 * 1024 * 1024)})
+        call(sdk, extra_body={"padding": "x" * (32 * 1024 * 1024)})
     check_typed(refused.value, 413, "request_too_large")
 
 

@@ -119,7 +119,7 @@ async def test_of_two_rewrites_the_first_wins_and_the_other_is_noted() -> None:
 
 
 async def test_a_rewrite_is_what_the_next_batch_sees_and_no_sooner() -> None:
-    seen: list[bytes] = []
+    seen: list[bytes | bytearray] = []
 
     async def look(ctx: RequestContext) -> None:
         seen.append(ctx.body.raw)
@@ -706,7 +706,7 @@ async def test_a_chain_remembers_nothing_of_a_request() -> None:
 async def test_many_requests_at_once_do_not_mix() -> None:
     async def tag(ctx: RequestContext) -> Proceed:
         await asyncio.sleep(0)
-        return Proceed(body=ctx.body.raw + b"!", headers=((b"x-id", ctx.body.raw),))
+        return Proceed(body=ctx.body.raw + b"!", headers=((b"x-id", bytes(ctx.body.raw)),))
 
     desk = Desk(rule(tag), rule(says(None)), rule(tag, priority=1))
 

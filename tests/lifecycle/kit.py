@@ -14,7 +14,7 @@ from trustgate.config.records import AnyRecord, Auth, Binding, Consumer, Gateway
 from trustgate.config.snapshot import build
 from trustgate.contract.event import Event
 from trustgate.contract.ports import Limiter
-from trustgate.contract.upstream import Call, Clocks, Header, Upstream, UpstreamFailure
+from trustgate.contract.upstream import Call, Clocks, Header, Upstream, UpstreamFailure, pieces
 from trustgate.enforcement.plugins import assemble
 from trustgate.lifecycle import Lifecycle
 from trustgate.planes.probes import Probes, probe_app
@@ -144,7 +144,7 @@ class Line:
 
     @property
     def bodies(self) -> list[Any]:
-        return [json.loads(call.body) for call in self.calls]
+        return [json.loads(b"".join(pieces(call.body))) for call in self.calls]
 
 
 # Policies.

@@ -292,7 +292,7 @@ async def test_usage_is_heard_of_after_a_whole_answer_and_after_refusals() -> No
 
 
 async def test_who_hears_of_usage_sees_the_request_as_it_was_sent() -> None:
-    seen: list[bytes] = []
+    seen: list[bytes | bytearray] = []
     rewritten = b'{"model":"m-1","messages":[]}'
 
     async def look(ctx: RequestContext) -> None:

@@ -37,8 +37,12 @@ a running gateway in front of a mock of each provider; a test fails when it is n
 ## Who understands whom
 
 Rows are callers, columns are targets. A `✓` says that the caller's official SDK has heard the very text, calls of tools
-(one, and two at once), finish reason and usage that the target has said, whole and as a stream, and that the target has
-received the caller's picture. `tests/matrix/` has more: agents of twenty turns, faults, bad input, npm's SDKs.
+(one whole, two at once in a stream), finish reason and usage that the target has said, and that the target has received
+every byte of the caller's picture. The tests in `tests/matrix/` ask all of it whole and streamed, and have agents of
+twenty turns, providers' faults, bad input and npm's SDKs besides.
+
+To callers of other dialects Cohere's plan for its tools is text, and its cached tokens are not told: they may be more
+than were billed. Results of tools that a caller of Gemini gives as objects are JSON in a text elsewhere.
 """
 _LOSSES: Final = """
 ## What is lost on the way
@@ -64,7 +68,7 @@ def render(place: Place, providers: Providers) -> str:
     with Probe(place, providers) as probe:
         for caller in TARGETS:
             parts += _lost(caller, outcomes(probe, caller))
-    parts.append(_FINISHES)
+    parts.append(_FINISHES.rstrip())
     for target in TARGETS:
         parts += _finished(target, finish_table(place, providers, target))
     providers.think()

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 import httpx
 
@@ -15,6 +15,15 @@ from .talk import TARGETS, Json, Target
 from .upstream import Providers
 
 Fate = Literal["carried", "dropped", "refused", "silent"]
+
+
+HARMLESS: Final[Mapping[tuple[str, Target], str]] = {
+    ("tool_choice: none", "bedrock"): "Converse has no such choice: the tools are not offered",
+    ("tool_choice: NONE", "bedrock"): "as above",
+    ("toolConfig: NONE", "bedrock"): "as above",
+    **dict.fromkeys([("include: reasoning", target) for target in TARGETS], "it is about the answer, which has it"),
+}
+"""What leaves no trace in a request though it is heeded, and why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +72,12 @@ class Probe:
 
 def outcomes(probe: Probe, caller: Target) -> Mapping[str, Mapping[Target, Outcome]]:
     """Return what becomes of each parameter of a caller at each target of another dialect."""
-    return {
-        name: {target: probe.outcome(caller, target, fields) for target in TARGETS if target != caller}
+    others = [target for target in TARGETS if target != caller]
+    found = {
+        name: {target: probe.outcome(caller, target, fields) for target in others}
         for name, fields in PARAMETERS[caller].items()
     }
+    for name, target in HARMLESS:
+        if name in found and found[name].get(target) == Outcome("silent"):
+            found[name][target] = Outcome("carried")
+    return found

@@ -1,5 +1,6 @@
 """Node and what the tests need from npm, installed once beside the scripts; without npm the tests fail."""
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -19,16 +20,24 @@ def node() -> str:
 
 
 def install() -> None:
-    """Install the packages of package.json, unless these very versions are there. Raises RuntimeError."""
+    """Install the packages of package.json, unless these very versions are there. Raises RuntimeError.
+
+    Of several test processes one does it, and the others wait for it.
+    """
     node()
-    wanted = (FOLDER / "package.json").read_text("utf-8")
-    if _DONE.exists() and _DONE.read_text("utf-8") == wanted:
-        return
+    with (FOLDER / "package.json").open(encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        wanted = file.read()
+        if not _DONE.exists() or _DONE.read_text("utf-8") != wanted:
+            _install()
+            _DONE.write_text(wanted, "utf-8")
+
+
+def _install() -> None:
     command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
     done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=300)
     if done.returncode:
         raise RuntimeError(f"npm install failed: {done.stderr[-2000:]}")
-    _DONE.write_text(wanted, "utf-8")
 
 
 def run(script: str, asks: object) -> Any:

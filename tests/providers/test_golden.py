@@ -25,17 +25,17 @@ def made(pair: Outward | Inward, what: str, case: dict[str, Any]) -> dict[str, A
     if what == "request":
         losses = Losses()
         try:
-            gives = pair.request(case["given"], losses)
+            request = pair.request(case["given"], losses)
         except CannotSay as refused:
             return {"refused": {"param": refused.param, "message": refused.message}}
-        return {"gives": gives, "losses": list(losses.paths)}
+        return {"gives": request, "losses": list(losses.paths)}
     if what == "answer":
         return {"gives": pair.answer(case["given"], case["asked"], MOMENT)}
     stream = pair.stream(case["asked"], MOMENT)
     if isinstance(pair, Outward):
-        gives = [list(stream.feed(*event)) for event in case["given"]]
+        gives: list[Any] = [list(stream.feed(*event)) for event in case["given"]]
     else:
-        gives = [[list(event) for event in stream.feed(chunk)] for chunk in case["given"]]  # type: ignore[call-arg, arg-type]
+        gives = [[list(event) for event in stream.feed(chunk)] for chunk in case["given"]]  # type: ignore[call-arg]
     end = [list(event) if isinstance(event, tuple) else event for event in stream.end()]
     return {"gives": gives, "end": end}
 

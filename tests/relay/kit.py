@@ -13,9 +13,10 @@ from trustgate.contract.speech import Verbatim
 from trustgate.contract.upstream import Header, UpstreamFailure
 from trustgate.contract.verdict import Deny, Rewrite
 from trustgate.forwarding.exchange import refusal
-from trustgate.providers.lenses.openai import LENS
+from trustgate.providers.lenses import openai
 from trustgate.relay.streamed import Guarded, Passing
 
+LENS = openai.LENS
 DONE = b"data: [DONE]\n\n"
 USAGE: dict[str, Any] = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
 EVENT_STREAM: Sequence[Header] = ((b"content-type", b"text/event-stream"),)

@@ -112,11 +112,15 @@ def test_anthropics_sdk_reads_its_error() -> None:
     body = error_object(LIMITED, "anthropic", REQUEST_ID)
     assert body == {
         "type": "error",
-        "error": {"type": "rate_limit_error", "message": "Wait.", "code": "tenant_rate_limited", "param": "model"},
+        "error": {
+            "type": "rate_limit_error",
+            "message": "Wait.",
+            "details": {"error_code": "tenant_rate_limited", "param": "model"},
+        },
         "request_id": REQUEST_ID,
     }
     error = error_object(BROKEN, "anthropic")["error"]
-    assert error == {"type": "api_error", "message": "Broke.", "code": "provider_error"}
+    assert error == {"type": "api_error", "message": "Broke.", "details": {"error_code": "provider_error"}}
 
 
 def test_googles_sdk_reads_its_error() -> None:
@@ -146,3 +150,4 @@ def test_error_events_have_the_names_that_sdks_wait_for(dialect: Dialect, name: 
     assert said == name
     assert "Broke." in data.decode()
     assert "provider_error" in data.decode()
+    assert name == "" or json.loads(data)["type"] == name

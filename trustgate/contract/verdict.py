@@ -11,7 +11,7 @@ from trustgate.contract.upstream import Header
 class Proceed(Struct, frozen=True, kw_only=True):
     """Go on. `body` replaces the request's (or answer's); `headers` go to the caller, `details` to the event."""
 
-    body: bytes | None = None
+    body: bytes | bytearray | None = None
     headers: Sequence[Header] = ()
     details: Mapping[str, Any] | None = None
 

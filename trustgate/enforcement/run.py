@@ -245,7 +245,7 @@ def _heed(
     match verdict:
         case Proceed():
             headers += verdict.headers
-            return None, verdict.body
+            return None, None if verdict.body is None else bytes(verdict.body)
         case Answer() | Deny():
             return verdict, None
         case Rewrite():

@@ -192,7 +192,15 @@ def _same(said: Json, losses: Losses) -> Json:
     return said
 
 
+def _vectors_to_caller(hub: Json, asked: Json, moment: Moment) -> Json:
+    """OpenAI's clients insist on usage, which Gemini's older models do not tell: no tokens were counted then.
+
+    https://platform.openai.com/docs/api-reference/embeddings/create
+    """
+    return hub if "usage" in hub else {**hub, "usage": {"prompt_tokens": 0, "total_tokens": 0}}
+
+
 INWARD: Final = Inward(request=_same, answer=_to_caller, stream=_Writer)
 EMBEDDINGS_OUTWARD: Final = Outward(request=_same, answer=_unchanged, stream=_Reader)
 """OpenAI's embeddings are the hub of their family, and have nothing that needs taking out."""
-EMBEDDINGS_INWARD: Final = Inward(request=_same, answer=_unchanged, stream=_Writer)
+EMBEDDINGS_INWARD: Final = Inward(request=_same, answer=_vectors_to_caller, stream=_Writer)

@@ -96,7 +96,7 @@ def error_event(refused: Refused, dialect: Dialect, framing: Framing, request_id
     match dialect:
         case "openai_responses":
             # behind every number that can have been sent: the order of events is all that clients make of it
-            name, error = "error", {"type": "error", **openai_error(refused), "sequence_number": LAST_NUMBER}
+            name, error = "error", {**openai_error(refused), "type": "error", "sequence_number": LAST_NUMBER}
         case "anthropic":
             name = "error"
         case "cohere":
@@ -123,10 +123,9 @@ def openai_error(refused: Refused) -> dict[str, str | None]:
 def anthropic_error(refused: Refused, request_id: str) -> Mapping[str, Any]:
     """Return Anthropic's error body. https://platform.claude.com/docs/en/api/errors"""
     usual = "api_error" if refused.status >= 500 else "invalid_request_error"
-    error: dict[str, Any] = {"type": _ANTHROPIC_TYPES.get(refused.status, usual), "message": refused.message}
-    error["code"] = refused.code
-    if refused.param:
-        error["param"] = refused.param
+    details = {"error_code": refused.code} | ({"param": refused.param} if refused.param else {})
+    kind = _ANTHROPIC_TYPES.get(refused.status, usual)
+    error = {"type": kind, "message": refused.message, "details": details}
     return {"type": "error", "error": error, "request_id": request_id or None}
 
 

@@ -41,18 +41,18 @@ class Conversation:
         self._losses = losses
         self._calls: list[tuple[str, str]] = []
 
-    def add(self, content: Json, path: str) -> None:
-        """Hear one content. Raises CannotSay."""
+    def add(self, content: Json, at: int) -> None:
+        """Hear the content at a place. Raises CannotSay."""
         role = content.get("role")
-        role = "user" if role is None else string(role, f"{path}.role").lower()
-        path += ".parts"
+        role = "user" if role is None else string(role, f"contents.{at}.role").lower()
+        path = f"contents.{at}.parts"
         parts = several(content.get("parts"), path)
         if role == "model":
-            self._hear_model(parts, path)
+            self._hear_model(parts, path, f"call_{at}")
         elif role in ("user", "function", "tool"):
             self._hear_user(parts, path)
         else:
-            raise CannotSay(f"{path.removesuffix('.parts')}.role", "The role must be user or model.")
+            raise CannotSay(f"contents.{at}.role", "The role must be user or model.")
 
     def _hear_user(self, parts: Sequence[Json], path: str) -> None:
         """Hear one turn: the results first, for they answer what the model has said before."""
@@ -66,10 +66,10 @@ class Conversation:
             self._calls.clear()
             self.messages.append({"role": "user", "content": _plain(told)})
 
-    def _hear_model(self, parts: Sequence[Json], path: str) -> None:
+    def _hear_model(self, parts: Sequence[Json], path: str, identity: str) -> None:
         turn = _Turn(self._losses)
         for at, part in enumerate(parts):
-            turn.hear(part, f"{path}.{at}", f"call_{len(self.messages)}_{len(turn.calls)}")
+            turn.hear(part, f"{path}.{at}", f"{identity}_{len(turn.calls)}")
         self._calls += [(call["id"], call["function"]["name"]) for call in turn.calls]
         if (message := turn.told()) is not None:
             self.messages.append(message)
@@ -142,14 +142,16 @@ class _Turn:
         elif kind != "text":
             raise CannotSay(f"{path}.{kind}", "A model cannot have said this to anyone but Gemini.")
         elif part.get("thought"):
-            self._think(string(part[kind], f"{path}.{kind}"), text_of(part.get("thoughtSignature")))
+            self._think(string(part.get(kind, ""), f"{path}.{kind}"), text_of(part.get("thoughtSignature")))
         else:
-            self._texts.append(string(part[kind], f"{path}.{kind}"))
+            self._texts.append(string(part.get(kind, ""), f"{path}.{kind}"))
             self._sign(text_of(part.get("thoughtSignature")))
 
     def told(self) -> Json | None:
         """Return the hub's message, None where nothing is said."""
         text = "".join(self._texts)
+        if self._blocks and self._thought:
+            self._end_thought("")
         found = {
             "reasoning_content": "".join(self._reasoning),
             "thinking_blocks": self._blocks,
@@ -166,9 +168,11 @@ class _Turn:
         self._reasoning.append(text)
         self._thought.append(text)
         if signature:
-            thinking = "".join(self._thought)
-            self._blocks.append({"type": "thinking", "thinking": thinking, "signature": in_standard(signature)})
-            self._thought.clear()
+            self._end_thought(in_standard(signature))
+
+    def _end_thought(self, signature: str) -> None:
+        self._blocks.append({"type": "thinking", "thinking": "".join(self._thought), "signature": signature})
+        self._thought.clear()
 
     def _sign(self, signature: str) -> None:
         """Texts are one in the hub, and have one signature: the last."""

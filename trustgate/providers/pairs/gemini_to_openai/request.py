@@ -51,7 +51,7 @@ def to_request(said: Json, losses: Losses) -> Json:
     if said.get("systemInstruction") is not None:
         conversation.messages += to_system(said["systemInstruction"])
     for at, content in enumerate(several(said.get("contents"), "contents")):
-        conversation.add(content, f"contents.{at}")
+        conversation.add(content, at)
     hub: Json = {"messages": conversation.messages}
     hear_tools(said, hub, losses)
     if said.get(_PATH) is not None:

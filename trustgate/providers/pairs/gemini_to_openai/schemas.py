@@ -13,6 +13,8 @@ from trustgate.providers.pairs.openai_to_anthropic.reading import an_object
 _NUMBERS: Final = frozenset(
     ("minItems", "maxItems", "minProperties", "maxProperties", "minLength", "maxLength", "minimum", "maximum")
 )
+_TYPES: Final = ("", "string", "number", "integer", "boolean", "array", "object", "null")
+"""Types by their numbers, which some of Google's own clients write."""
 _RENAMED: Final[Mapping[str, str]] = {"defs": "$defs", "ref": "$ref", "example": "examples"}
 _DEEPEST: Final = 100
 
@@ -40,7 +42,7 @@ def to_json_schema(given: Any, path: str, depth: int = 0) -> Json:
 
 def _told(name: str, value: Any, path: str, depth: int) -> Any:
     if name == "type":
-        return [str(each).lower() for each in value] if isinstance(value, list) else str(value).lower()
+        return [_type(each) for each in value] if isinstance(value, list) else _type(value)
     if name in ("properties", "defs", "$defs"):
         found = an_object(value, f"{path}.{name}")
         return {key: to_json_schema(each, path, depth + 1) for key, each in found.items()}
@@ -51,6 +53,12 @@ def _told(name: str, value: Any, path: str, depth: int) -> Any:
     if name == "example":
         return [value]
     return int(value) if name in _NUMBERS and isinstance(value, str) and value.isdecimal() else value
+
+
+def _type(value: Any) -> str:
+    if isinstance(value, int):
+        return _TYPES[value] if 0 < value < len(_TYPES) else ""
+    return str(value).lower()
 
 
 def _ordered(properties: Json, order: list[Any]) -> Json:

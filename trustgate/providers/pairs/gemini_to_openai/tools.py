@@ -8,7 +8,8 @@ from trustgate.providers.pairs.gemini_to_openai.schemas import is_closed, to_jso
 from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, string
 
 _DECLARED: Final = frozenset(("name", "description", "parameters", "parametersJsonSchema"))
-_MODES: Final = frozenset(("AUTO", "ANY", "NONE", "VALIDATED", "MODE_UNSPECIFIED"))
+_MODES: Final = ("MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED")
+"""In the order of their numbers, which some of Google's own clients write."""
 
 
 def hear_tools(said: Json, hub: Json, losses: Losses) -> None:
@@ -17,10 +18,7 @@ def hear_tools(said: Json, hub: Json, losses: Losses) -> None:
     Tools that are not the caller's own but Google's are no one else's: they are lost.
     """
     config = _config(said, losses)
-    mode = config.get("mode")
-    mode = "AUTO" if mode is None else string(mode, "toolConfig.functionCallingConfig.mode").upper()
-    if mode not in _MODES:
-        raise CannotSay("toolConfig.functionCallingConfig.mode", "This must be AUTO, ANY, NONE or VALIDATED.")
+    mode = _mode(config.get("mode", "AUTO"))
     functions = [
         _function(each, f"tools.{at}.functionDeclarations.{number}", losses)
         for at, tool in enumerate(several(said.get("tools"), "tools"))
@@ -32,6 +30,13 @@ def hear_tools(said: Json, hub: Json, losses: Losses) -> None:
         _hold(functions, losses)
     hub["tools"] = [{"type": "function", "function": function} for function in functions]
     _hear_choice(mode, config.get("allowedFunctionNames"), hub)
+
+
+def _mode(given: Any) -> str:
+    mode = _MODES[given] if isinstance(given, int) and 0 <= given < len(_MODES) else given or "AUTO"
+    if not isinstance(mode, str) or mode.upper() not in _MODES:
+        raise CannotSay("toolConfig.functionCallingConfig.mode", "This must be AUTO, ANY, NONE or VALIDATED.")
+    return mode.upper()
 
 
 def _config(said: Json, losses: Losses) -> Json:

@@ -45,6 +45,8 @@ _IDLE: Final[Mapping[str, int]] = {"frequency_penalty": 0, "presence_penalty": 0
 """Values that say what is done anyway."""
 _TIERS: Final[Mapping[Any, str]] = {"default": "standard", "flex": "flex", "priority": "priority"}
 """OpenAI's service tiers → Google's. OpenAI's `auto` is to say none."""
+_SILENCE: Final[Json] = {"role": "user", "parts": [{"text": ""}]}
+"""What a user says who leaves all to the system: Gemini takes nothing shorter."""
 _MODALITIES: Final[Mapping[Any, str]] = {"text": "TEXT", "image": "IMAGE"}
 
 
@@ -53,12 +55,13 @@ def to_request(hub: Json, losses: Losses) -> Json:
     name = hub.get("model")
     model = abilities_of(name if isinstance(name, str) else "")
     conversation = Conversation(model, losses)
-    for at, message in enumerate(objects(hub.get("messages"), "messages")):
+    messages = objects(hub.get("messages"), "messages")
+    if not messages:
+        raise CannotSay("messages", "There must be a message.")
+    for at, message in enumerate(messages):
         conversation.add(message, f"messages.{at}")
     conversation.close()
-    if not conversation.contents:
-        raise CannotSay("messages", "Gemini needs a message of the user or the assistant that says something.")
-    body: Json = {"contents": conversation.contents}
+    body: Json = {"contents": conversation.contents or [_SILENCE]}
     if conversation.system:
         body["systemInstruction"] = {"parts": conversation.system}
     say_tools(hub, body, model, losses)
