@@ -3,8 +3,10 @@
 `normal` states what is normalised when a request goes inwards and outwards again to a Gemini 3, beside the losses that
 are reported:
 
-- names are in camel case, enums are words, a lone object is a list of one, roles are in small letters, and nobody says what is usual;
-- base64 is in its standard alphabet, and MP3 is called audio/mp3; a media type of a file is that which the address tells;
+- names are in camel case, enums are words, a lone object is a list of one, roles are in small letters, and nobody says
+  what is usual;
+- base64 is in its standard alphabet, and MP3 is called audio/mp3; a media type of a file is that which the address
+  tells;
 - in a turn of the user the results of functions come first and have a turn of their own, as have those of several
   turns in a row; what a result shows at an address stands behind them;
 - in a turn of the model thoughts come first, then its text, as one, then pictures, then calls;
