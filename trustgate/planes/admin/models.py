@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Iterator
+from functools import lru_cache
 from time import time
 from typing import Annotated, Final, Literal
 
@@ -21,6 +22,7 @@ from trustgate.providers.prices.overrides import Overrides
 from trustgate.providers.prices.rates import Rates
 from trustgate.providers.prices.shipped import Offer, offers
 
+HOUR: Final = 3600
 PerToken = Annotated[str, Meta(description="US dollars for one token, as a plain decimal; absent when not known.")]
 Source = Literal["genai-prices", "registry"]
 
@@ -37,10 +39,14 @@ class ModelItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     slug: str
     display_name: str = ""
     context_window: int = 0
-    input_price: PerToken = ""
-    output_price: PerToken = ""
-    cached_input_price: PerToken = ""
-    cache_write_price: PerToken = ""
+    input_price: HOUR: Final = 3600
+PerToken = ""
+    output_price: HOUR: Final = 3600
+PerToken = ""
+    cached_input_price: HOUR: Final = 3600
+PerToken = ""
+    cache_write_price: HOUR: Final = 3600
+PerToken = ""
     enabled: bool
     source: Source
 
@@ -80,8 +86,16 @@ async def _registry(services: AdminServices, ask: Ask[Nothing, ModelsQuery]) -> 
 
 
 def _items(providers: list[str], rules: tuple[PriceRule, ...], at: float) -> list[ModelItem]:
+    if not rules:
+        return [item for provider in providers for item in _shipped(provider, int(at // HOUR))]
     own = Overrides(rules)
     return [item for provider in providers for item in _items_of(provider, rules, own, at)]
+
+
+@lru_cache(maxsize=64)
+def _shipped(provider: str, hour: int) -> tuple[ModelItem, ...]:
+    """Thousands of items that change with the date at most: made once an hour and provider."""
+    return tuple(_items_of(provider, (), Overrides(()), hour * HOUR))
 
 
 def _items_of(provider: str, rules: tuple[PriceRule, ...], own: Overrides, at: float) -> Iterator[ModelItem]:

@@ -5,7 +5,6 @@ is an answer of its own, and no event is marked as the last: a stream ends behin
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -34,6 +33,7 @@ _NUMBERS: Final[Mapping[int, str]] = {1: "STOP", 2: "MAX_TOKENS", 3: "SAFETY", 4
 """Some of Google's own clients write enums as numbers; beyond these the Gemini API and Vertex AI do not agree."""
 _TRAFFIC: Final[Mapping[str, str]] = {"ON_DEMAND_FLEX": "flex", "ON_DEMAND_PRIORITY": "priority"}
 """Vertex AI's words for the service tiers that have prices of their own."""
+_MOST: Final = 1 << 53
 TAIL: Final = 64 * 1024
 """Bytes of a stream's end: its last event may have a signature, and all sources of what was said."""
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
@@ -142,10 +142,8 @@ def _modal(usage: Mapping[str, Any], names: tuple[str, ...], modalities: tuple[s
 
 
 def count(number: Any) -> int:
-    """Return a count of tokens, 0 for what is none; never below zero."""
-    if isinstance(number, float):
-        return max(0, int(number)) if math.isfinite(number) else 0
-    return max(0, number) if isinstance(number, int) else 0
+    """Return a count of tokens, 0 for what is none: never below zero, nor beyond what a float can tell apart."""
+    return int(number) if isinstance(number, int | float) and 0 < number < _MOST else 0
 
 
 def read_tier(usage: Mapping[str, Any]) -> str:

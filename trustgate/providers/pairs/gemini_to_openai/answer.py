@@ -12,6 +12,7 @@ from trustgate.providers.hub import Json, Moment
 from trustgate.providers.lenses.gemini import FINISH_REASONS, count
 from trustgate.providers.pairs.openai_to_anthropic.messages import arguments_of
 from trustgate.providers.pairs.openai_to_anthropic.reading import list_of, object_of, text_of
+from trustgate.providers.pairs.openai_to_gemini.answer import to_index
 from trustgate.providers.pairs.openai_to_gemini.media import split_data_url
 from trustgate.providers.pairs.openai_to_gemini.messages import signature_of
 
@@ -38,11 +39,10 @@ def _candidate(choice: Json, at: int, moment: Moment) -> Json:
     message = object_of(choice.get("message"))
     calls = [call for call in list_of(message.get("tool_calls")) if isinstance(call, dict)]
     parts = [*to_parts(message), *(to_call(call, number, moment) for number, call in enumerate(calls))]
-    index = choice.get("index")
     candidate: Json = {
         "content": {"parts": parts, "role": "model"},
         "finishReason": to_reason(choice, refused=bool(message.get("refusal"))),
-        "index": index if isinstance(index, int) else at,
+        "index": to_index(choice, at),
     }
     text = to_text(message.get("content"))
     citations = [*list_of(message.get("annotations")), *list_of(message.get("citations"))]
@@ -119,7 +119,7 @@ def to_reason(choice: Json, *, refused: bool) -> str:
 
 
 def to_usage(usage: Json) -> Json:
-    """Return the tokens: thoughts are counted beside what is said. A 0 is not said, as always in Google's JSON."""
+    """Return the tokens: thoughts are counted beside what is said."""
     prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
     details = object_of(usage.get("completion_tokens_details"))
     thoughts = min(completion, count(details.get("reasoning_tokens")))

@@ -12,6 +12,8 @@ from trustgate.providers.pairs.openai_to_gemini.media import type_of_name
 
 _STANDARD: Final = str.maketrans("-_", "+/")
 """Google takes base64 in either alphabet, and its own client sends that of URLs. Others know the standard one."""
+_FILMS: Final = ("https://www.youtube.com/", "https://youtube.com/", "https://youtu.be/")
+"""Where a film is by an address alone: https://ai.google.dev/gemini-api/docs/video-understanding#youtube"""
 _FORMATS: Final = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "x-aiff": "aiff"}
 """Subtypes of audio that have other names as OpenAI's formats."""
 _ENDINGS: Final = {"application/pdf": "pdf", "text/plain": "txt", "text/markdown": "md"}
@@ -55,7 +57,7 @@ def to_elsewhere(given: Any, path: str, losses: Losses) -> Json:
     told = type_of_name(uri)
     if kind is not None and string(kind, f"{path}.mimeType") != told:
         losses.drop("contents.parts.fileData.mimeType")
-    family = (kind or told).partition("/")[0]
+    family = "video" if uri.startswith(_FILMS) else (kind or told).partition("/")[0]
     if family in ("image", "video"):
         return {"type": f"{family}_url", f"{family}_url": {"url": uri}}
     return {"type": "file", "file": {"file_url": uri}}

@@ -60,7 +60,7 @@ def to_request(said: Json, losses: Losses) -> Json:
         _hear_config(named(said[_PATH], _PATH), hub, losses)
     _hear_tier(said, hub, losses)
     for name, value in said.items():
-        if name not in _SAID and value is not None:
+        if name not in _SAID and value:
             losses.drop(name)
     return hub
 
@@ -77,7 +77,7 @@ def _hear_config(config: Json, hub: Json, losses: Losses) -> None:
     if config.get("thinkingConfig") is not None:
         _hear_thinking(named(config["thinkingConfig"], f"{_PATH}.thinkingConfig"), hub, losses)
     for name, value in config.items():
-        if name not in _CONFIGURED and value is not None:
+        if name not in _CONFIGURED and value:
             losses.drop(f"{_PATH}.{name}")
 
 

@@ -17,6 +17,7 @@ from trustgate.providers.pairs.gemini_to_openai.answer import (
     to_usage,
 )
 from trustgate.providers.pairs.openai_to_anthropic.reading import list_of, object_of, text_of
+from trustgate.providers.pairs.openai_to_gemini.answer import to_index
 
 _Event = tuple[str, Json]
 
@@ -64,7 +65,8 @@ class Writer:
 
     def end(self) -> Sequence[_Event]:
         """Return the last event: why the model stopped, and what it used."""
-        last = self._event([_ended(candidate, index) for index, candidate in self._candidates.items()])
+        ended = [_ended(candidate, index, self._release(candidate)) for index, candidate in self._candidates.items()]
+        last = self._event(ended)
         if isinstance(self._usage, dict):
             last[1]["usageMetadata"] = to_usage(self._usage)
         return (last,)
@@ -74,8 +76,7 @@ class Writer:
         return "", {"candidates": candidates, "modelVersion": model, "responseId": identity}
 
     def _hear(self, choice: Json) -> Json | None:
-        index = choice.get("index")
-        index = index if isinstance(index, int) else 0
+        index = to_index(choice, 0)
         if (candidate := self._candidates.get(index)) is None:
             candidate = self._candidates[index] = _Candidate()
         delta = object_of(choice.get("delta"))
@@ -136,10 +137,10 @@ def _remember(delta: Json, candidate: _Candidate) -> None:
             candidate.citations += list_of(delta[name])
 
 
-def _ended(candidate: _Candidate, index: int) -> Json:
-    """Return the end of a candidate, with the empty text that Gemini itself ends with."""
+def _ended(candidate: _Candidate, index: int, rest: list[Json]) -> Json:
+    """Return the end of a candidate, with what is still held or the empty text that Gemini itself ends with."""
     told: Json = {
-        "content": {"parts": [{"text": ""}], "role": "model"},
+        "content": {"parts": rest or [{"text": ""}], "role": "model"},
         "finishReason": to_reason(candidate.choice, refused=candidate.refused),
         "index": index,
     }

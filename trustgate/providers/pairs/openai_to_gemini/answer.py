@@ -100,7 +100,6 @@ def to_answer(said: Json, asked: Json, moment: Moment) -> Json:
 def _choice(candidate: Json, at: int, moment: Moment) -> Json:
     heard = Heard(candidate.get("content"))
     calls = [to_call(part, number, moment) for number, part in enumerate(heard.calls)]
-    index = candidate.get("index")
     message: Json = {
         "role": "assistant",
         "content": heard.text or (None if calls else ""),
@@ -112,11 +111,17 @@ def _choice(candidate: Json, at: int, moment: Moment) -> Json:
     if calls:
         message["tool_calls"] = calls
     return {
-        "index": index if isinstance(index, int) else at,
+        "index": to_index(candidate, at),
         "message": message,
         "logprobs": to_logprobs(candidate.get("logprobsResult")),
         **to_finish(candidate.get("finishReason"), calls=bool(calls)),
     }
+
+
+def to_index(candidate: Json, usual: int) -> int:
+    """Return the number of a candidate, or of a choice: Google's JSON leaves out the 0 of the first."""
+    index = candidate.get("index")
+    return index if isinstance(index, int) and not isinstance(index, bool) else usual
 
 
 def _blocked(feedback: Json) -> Json:

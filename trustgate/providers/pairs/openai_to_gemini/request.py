@@ -47,6 +47,8 @@ _TIERS: Final[Mapping[Any, str]] = {"default": "standard", "flex": "flex", "prio
 """OpenAI's service tiers → Google's. OpenAI's `auto` is to say none."""
 _SILENCE: Final[Json] = {"role": "user", "parts": [{"text": ""}]}
 """What a user says who leaves all to the system: Gemini takes nothing shorter."""
+_BIGGEST: Final = 1 << 31
+"""Beyond Gemini's seeds, which have 32 bits."""
 _MODALITIES: Final[Mapping[Any, str]] = {"text": "TEXT", "image": "IMAGE"}
 
 
@@ -79,7 +81,7 @@ def _config(hub: Json, body: Json, model: Abilities, losses: Losses) -> Json:
     for name, (theirs, read) in _PLAIN.items():
         if (value := hub.get(name)) is None or _IDLE.get(name) == read(value, name):
             continue
-        if _is_settable(name, model):
+        if _is_settable(name, value, model):
             config[theirs] = value
         else:
             losses.drop(name)
@@ -94,8 +96,10 @@ def _config(hub: Json, body: Json, model: Abilities, losses: Losses) -> Json:
     return config
 
 
-def _is_settable(name: str, model: Abilities) -> bool:
+def _is_settable(name: str, value: float, model: Abilities) -> bool:
     """Whether the model does not refuse, or overlook, a parameter."""
+    if name == "seed":
+        return -_BIGGEST <= value < _BIGGEST
     if name in ("frequency_penalty", "presence_penalty"):
         return model.penalizes
     if name == "n":

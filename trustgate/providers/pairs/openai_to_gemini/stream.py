@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trustgate.providers.hub import Json, Moment
+from trustgate.providers.lenses.gemini import word_of
 from trustgate.providers.pairs.openai_to_anthropic.reading import object_of, text_of
 from trustgate.providers.pairs.openai_to_gemini.answer import (
     Heard,
@@ -14,6 +15,7 @@ from trustgate.providers.pairs.openai_to_gemini.answer import (
     to_call,
     to_extras,
     to_finish,
+    to_index,
     to_logprobs,
     to_refusal,
     to_tier,
@@ -79,8 +81,7 @@ class Reader:
         self._base["model"] = text_of(data.get("modelVersion")) or self._base["model"]
 
     def _hear(self, candidate: Json) -> Json | None:
-        index = candidate.get("index")
-        index = index if isinstance(index, int) else 0
+        index = to_index(candidate, 0)
         if (choice := self._choices.get(index)) is None:
             choice = self._choices[index] = _Choice()
         delta = self._delta(candidate, choice)
@@ -88,8 +89,8 @@ class Reader:
         told: Json = {"index": index, "delta": delta, "finish_reason": None}
         if logprobs:
             told["logprobs"] = logprobs
-        if reason := candidate.get("finishReason"):
-            told.update(to_finish(reason, calls=choice.calls > 0))
+        if word := word_of(candidate.get("finishReason")):
+            told.update(to_finish(word, calls=choice.calls > 0))
             choice.ended = True
             self.finished = all(each.ended for each in self._choices.values())
         return told if delta or logprobs or choice.ended else None
