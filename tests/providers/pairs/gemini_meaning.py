@@ -9,7 +9,7 @@ are reported:
   tells;
 - in a turn of the user the results of functions come first and have a turn of their own, as have those of several
   turns in a row; what a result shows at an address stands behind them;
-- in a turn of the model thoughts come first, then its text, as one, then pictures, then calls;
+- what the model says in several contents is one turn, in which thoughts come first, then its text, as one, then pictures, then calls;
 - an empty text is left out, unless it is all that there is;
 - a signature on thoughts is not Gemini's, and is lost; the first call of a turn is signed, or said to be unsigned;
 - calls and results have ids; a result is an object, its text where it is nothing but that is `output` or `error`;
@@ -72,6 +72,7 @@ def _contents(contents: list[Json]) -> list[Json]:
     told: list[Json] = []
     results: list[Json] = []
     shown: list[Json] = []
+    model: list[Json] = []
     open_calls: list[tuple[str, str]] = []
 
     def settle() -> None:
@@ -80,14 +81,18 @@ def _contents(contents: list[Json]) -> list[Json]:
                 told.append({"role": "user", "parts": list(parts)})
             parts.clear()
 
+    def speak() -> None:
+        if turn := _model(model, open_calls):
+            settle()
+            told.append({"role": "model", "parts": turn})
+        model.clear()
+
     for index, content in enumerate(contents):
         parts = content["parts"]
         if content.get("role", "user") == "model":
-            turn = _model(parts, index, open_calls)
-            if turn:
-                settle()
-                told.append({"role": "model", "parts": turn})
+            model += [_identified(part, f"call_{index}_{at}") for at, part in enumerate(parts)]
             continue
+        speak()
         rest = [part for part in parts if "functionResponse" not in part]
         for part in parts:
             if "functionResponse" in part:
@@ -99,11 +104,18 @@ def _contents(contents: list[Json]) -> list[Json]:
             settle()
             if said := [_part(part) for part in rest if part.get("text") != ""]:
                 told.append({"role": "user", "parts": said})
+    speak()
     settle()
     return told
 
 
-def _model(parts: list[Json], index: int, open_calls: list[tuple[str, str]]) -> list[Json]:
+def _identified(part: Json, identity: str) -> Json:
+    if "functionCall" not in part:
+        return part
+    return {**part, "functionCall": {**part["functionCall"], "id": part["functionCall"].get("id") or identity}}
+
+
+def _model(parts: list[Json], open_calls: list[tuple[str, str]]) -> list[Json]:
     thoughts = [part["text"] for part in parts if part.get("thought")]
     texts = [part for part in parts if "text" in part and not part.get("thought")]
     text = {"text": "".join(part["text"] for part in texts)}
@@ -115,9 +127,8 @@ def _model(parts: list[Json], index: int, open_calls: list[tuple[str, str]]) -> 
     told += [_part(part) for part in parts if "inlineData" in part]
     for at, part in enumerate(calls):
         call = part["functionCall"]
-        identity = call.get("id") or f"call_{index}_{at}"
-        open_calls.append((identity, call["name"]))
-        said: Json = {"functionCall": {"id": identity, "name": call["name"], "args": call.get("args") or {}}}
+        open_calls.append((call["id"], call["name"]))
+        said: Json = {"functionCall": {"id": call["id"], "name": call["name"], "args": call.get("args") or {}}}
         if part.get("thoughtSignature") or at == 0:
             said["thoughtSignature"] = part.get("thoughtSignature") or "skip_thought_signature_validator"
         told.append(said)

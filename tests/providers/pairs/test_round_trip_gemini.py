@@ -4,6 +4,7 @@ What is normalised on the way, beside the losses that are reported, is stated in
 """
 
 import json
+from itertools import groupby
 from typing import Any
 
 from hypothesis import given, settings
@@ -80,7 +81,8 @@ def turns(draw: st.DrawFn) -> list[Json]:
             shown = draw(st.lists(media, max_size=2))
             more = {"response": draw(objects), **({"parts": shown} if shown else {})}
             results.append({"functionResponse": {"name": call["name"], **identity, **more}})
-    told: list[Json] = [{"role": "model", "parts": content}]
+    cut = draw(st.integers(0, len(content)))
+    told: list[Json] = [{"role": "model", "parts": each} for each in (content[:cut], content[cut:]) if each]
     if results:
         told.append(
             {"role": draw(st.sampled_from(["user", "function"])), "parts": results + draw(st.lists(said, max_size=1))}
@@ -201,8 +203,9 @@ def _lost_thinking(config: Json) -> set[str]:
 
 def _lost_of_contents(contents: list[Json]) -> set[str]:
     found = set()
-    for content in contents:
-        own = content["parts"]
+    for _, turn in groupby(contents, lambda content: content.get("role") == "model"):
+        several = list(turn)
+        own = [part for content in several for part in content["parts"]]
         shown = [each for part in own for each in part.get("functionResponse", {}).get("parts", ())]
         if any(camel(part, "fileData").get("fileUri") == "gs://bucket/film" for part in (*own, *shown)):
             found.add("contents.parts.fileData.mimeType")

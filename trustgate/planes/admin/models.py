@@ -39,14 +39,10 @@ class ModelItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     slug: str
     display_name: str = ""
     context_window: int = 0
-    input_price: HOUR: Final = 3600
-PerToken = ""
-    output_price: HOUR: Final = 3600
-PerToken = ""
-    cached_input_price: HOUR: Final = 3600
-PerToken = ""
-    cache_write_price: HOUR: Final = 3600
-PerToken = ""
+    input_price: PerToken = ""
+    output_price: PerToken = ""
+    cached_input_price: PerToken = ""
+    cache_write_price: PerToken = ""
     enabled: bool
     source: Source
 

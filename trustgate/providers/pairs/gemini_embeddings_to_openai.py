@@ -77,11 +77,11 @@ def _answer(hub: Json, asked: Json, moment: Moment) -> Json:
 def _numbers(vector: Any) -> Sequence[Any]:
     """Return the numbers of a vector; not every provider heeds that numbers were asked for, and no base64."""
     if not isinstance(vector, str):
-        return list_of(vector)
+        return list(list_of(vector))
     try:
         raw = base64.b64decode(vector, validate=True)
     except (binascii.Error, ValueError):
-        return ()
+        return []
     numbers = array("f", raw[: len(raw) - len(raw) % 4])
     if sys.byteorder == "big":
         numbers.byteswap()

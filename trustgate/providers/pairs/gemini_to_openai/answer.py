@@ -18,8 +18,8 @@ from trustgate.providers.pairs.openai_to_gemini.messages import signature_of
 
 _REASONS: Final[Mapping[str, str]] = {"length": "MAX_TOKENS", "content_filter": "SAFETY"}
 """OpenAI's reasons to stop in Gemini's words; all others are STOP, also that a function is called."""
-_BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/_-]{4})*(?:[A-Za-z0-9+/_-]{2}==|[A-Za-z0-9+/_-]{3}=)?")
-"""A signature is bytes to Google's clients: what is no base64 they would not read at all."""
+_BASE64: Final = re.compile(r"(?:[\w+/-]{4})*(?:[\w+/-][AQgw]==|[\w+/-]{2}[AEIMQUYcgkosw048]=)?", re.ASCII)
+"""A signature is bytes to Google's clients: what is no base64, with no bit left over, they would not read at all."""
 
 
 def to_answer(hub: Json, asked: Json, moment: Moment) -> Json:

@@ -30,16 +30,18 @@ def to_system(given: Any) -> list[Json]:
 class Conversation:
     """Takes Gemini's contents one after the other; `messages` are the hub's.
 
+    What the model says in several contents is one turn: Google's own client keeps each event of a stream as a content.
     A call without an id gets one, by its place: the same each time that the conversation is sent. A result without one
     is that of the first call of its name which has no result yet.
     """
 
-    __slots__ = ("_calls", "_losses", "messages")
+    __slots__ = ("_calls", "_losses", "_turn", "messages")
 
     def __init__(self, losses: Losses) -> None:
         self.messages: list[Json] = []
         self._losses = losses
         self._calls: list[tuple[str, str]] = []
+        self._turn = _Turn(losses)
 
     def add(self, content: Json, at: int) -> None:
         """Hear the content at a place. Raises CannotSay."""
@@ -48,11 +50,20 @@ class Conversation:
         path = f"contents.{at}.parts"
         parts = several(content.get("parts"), path)
         if role == "model":
-            self._hear_model(parts, path, f"call_{at}")
+            for number, part in enumerate(parts):
+                self._turn.hear(part, f"{path}.{number}", f"call_{at}_{number}")
         elif role in ("user", "function", "tool"):
+            self.close()
             self._hear_user(parts, path)
         else:
             raise CannotSay(f"contents.{at}.role", "The role must be user or model.")
+
+    def close(self) -> None:
+        """End the turn of the model, if it has one."""
+        turn, self._turn = self._turn, _Turn(self._losses)
+        self._calls += [(call["id"], call["function"]["name"]) for call in turn.calls]
+        if (message := turn.told()) is not None:
+            self.messages.append(message)
 
     def _hear_user(self, parts: Sequence[Json], path: str) -> None:
         """Hear one turn: the results first, for they answer what the model has said before."""
@@ -65,14 +76,6 @@ class Conversation:
         if told:
             self._calls.clear()
             self.messages.append({"role": "user", "content": _plain(told)})
-
-    def _hear_model(self, parts: Sequence[Json], path: str, identity: str) -> None:
-        turn = _Turn(self._losses)
-        for at, part in enumerate(parts):
-            turn.hear(part, f"{path}.{at}", f"{identity}_{len(turn.calls)}")
-        self._calls += [(call["id"], call["function"]["name"]) for call in turn.calls]
-        if (message := turn.told()) is not None:
-            self.messages.append(message)
 
     def _result(self, given: Any, path: str) -> Json:
         result = named(given, path)

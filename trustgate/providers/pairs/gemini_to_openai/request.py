@@ -52,6 +52,7 @@ def to_request(said: Json, losses: Losses) -> Json:
         conversation.messages += to_system(said["systemInstruction"])
     for at, content in enumerate(several(said.get("contents"), "contents")):
         conversation.add(content, at)
+    conversation.close()
     if not conversation.messages:
         raise CannotSay("contents", "There must be a content that says something.")
     hub: Json = {"messages": conversation.messages}
