@@ -66,3 +66,8 @@ def test_twenty_megabytes_are_not_copied() -> None:
     tracemalloc.stop()
     assert peak < 100_000
     assert joined(body) == json.dumps({"data": "A" * 20_000_000, "model": "other"}, separators=(",", ":")).encode()
+
+
+def test_base64_of_the_other_alphabet_is_left_for_the_translation() -> None:
+    raw = json.dumps({"data": "A-_B" * LARGE}).encode()
+    assert lift(raw, MARK).raw is raw

@@ -17,6 +17,7 @@ message
     citations               list of Anthropic's citation objects, each with start_index and end_index into `content`
     tool_calls[].extra_content.google.thought_signature   (Google's OpenAI endpoint) str
     extra_content.google.thought_signature                str, of the text part of the message
+    images                  list of image_url parts, what the model drew (OpenRouter)
     is_error                on a message of role `tool`: the tool failed
 content part
     image_url, input_audio, file, refusal   as OpenAI has them; a data URL where there is data
@@ -30,7 +31,7 @@ usage
     prompt_tokens_details.cached_tokens, .cache_write_tokens, completion_tokens_details.reasoning_tokens
                             all of them included in prompt_tokens and completion_tokens
 chunk
-    delta.reasoning_content, delta.thinking_blocks, delta.citations, delta.tool_calls[].extra_content   as above;
+    delta.reasoning_content, delta.thinking_blocks, delta.citations, delta.images, delta.tool_calls[].extra_content;
     a block of thinking_blocks with an empty `thinking` and a `signature` ends the block that is being said
 
 Translations are pure: they see values, and no clock, no network and no configuration. They never look into base64:

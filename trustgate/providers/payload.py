@@ -15,8 +15,9 @@ from trustgate.contract.upstream import Payload
 LARGE: Final = 64 * 1024
 """Bytes from which a string is worth a stand-in. Bodies shorter than this are not even looked through."""
 _PREFIX: Final = re.compile(rb"data:[^,\"\\]{0,200};base64,")
-_FOREIGN: Final = (b",", b":", b"[", b"{", b" ", b"\\")
-"""Bytes that are never in base64, and one of which is always in JSON between two strings."""
+_FOREIGN: Final = (b",", b":", b"[", b"{", b" ", b"\\", b"-", b"_")
+"""Bytes that are never in base64, and one of which is always in JSON between two strings. The last two are in base64 of
+the address alphabet, which Google's SDK sends and nobody else takes: that is left for the translation to put right."""
 _STAND_IN: Final = "~payload.{}.{}~"
 _FOUND: Final = re.compile(rb"~payload\.([0-9a-f]{32})\.(\d+)~")
 

@@ -11,7 +11,10 @@ from trustgate.providers.catalog import Quirks
 from trustgate.providers.hub import Inward, Json, Losses, Moment, Outward
 
 _REQUEST: Final = ("top_k", "thinking")
-_MESSAGE: Final = ("reasoning_content", "thinking_blocks", "citations", "cache_control", "extra_content", "is_error")
+_MESSAGE: Final = (
+    *("reasoning_content", "thinking_blocks", "citations", "cache_control", "extra_content", "is_error"),
+    "images",
+)
 _FILE: Final = ("file_url", "title", "context", "citations")
 
 

@@ -37,10 +37,11 @@ class Passing:
     __slots__ = (
         "_events",
         "_explain",
-        "_hearing",
         "_lens",
+        "_mend",
         "_over",
         "_request_id",
+        "_unbounded",
         "_untouched",
         "_upstream",
         "complete",
@@ -71,7 +72,8 @@ class Passing:
         self._upstream = translated or upstream
         self._untouched = translated is None
         self._explain = explain
-        self._hearing = hearing
+        self._mend = hearing.mend
+        self._unbounded = hearing.unbounded
         self._lens = hearing.caller
         self._events = self._lens.framing.aligner()
         self._request_id = request_id
@@ -88,8 +90,11 @@ class Passing:
                 return self._end()
             if self._untouched:
                 self.tap.feed(data)
-            if (whole := self._events.feed(data)) and (mended := self._mended(whole)):
-                return mended
+            whole = self._events.feed(data)
+            if whole and self._mend is not None:
+                whole = self._mend(whole)
+            if whole:
+                return whole
             if self._events.size > MAX_EVENT:
                 return self._overlong()
         return b""
@@ -98,10 +103,6 @@ class Passing:
         """Stop the provider if it is still answering."""
         self._over = True
         await self._upstream.aclose()
-
-    def _mended(self, events: bytes) -> bytes:
-        mend = self._hearing.mend
-        return events if mend is None else mend(events)
 
     def _overlong(self) -> bytes:
         """An event longer than can be held passes in pieces."""
@@ -118,10 +119,10 @@ class Passing:
     def _end(self) -> bytes:
         """The provider ended: properly, or without having finished."""
         self._over = True
-        self.complete = self.tap.read_end() or (self._hearing.unbounded and not self.tap.error)
+        self.complete = self.tap.read_end() or (self._unbounded and not self.tap.error)
         rest = self._events.take()
         if (self.complete or self.tap.error) and self._is_event(rest):
-            return self._mended(rest)
+            return rest if self._mend is None else self._mend(rest)
         return self._break(INCOMPLETE)
 
     def _is_event(self, rest: bytes) -> bool:

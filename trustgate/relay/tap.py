@@ -18,6 +18,8 @@ class Tap:
         "_head",
         "_kept",
         "_lens",
+        "_mark",
+        "_most",
         "_tail",
         "bytes",
         "error",
@@ -32,6 +34,8 @@ class Tap:
 
     def __init__(self, lens: Lens) -> None:
         self._lens = lens
+        self._mark = lens.framing.mark
+        self._most = lens.tail
         self._head = b""
         self._tail: deque[bytes] = deque()
         self._kept = 0
@@ -49,11 +53,11 @@ class Tap:
             self.first_at = perf_counter()
         size = len(data)
         self.bytes += size
-        self.events += data.count(self._lens.framing.mark)
+        self.events += data.count(self._mark)
         self._kept += size
         tail = self._tail
         tail.append(data)
-        while self._kept - len(tail[0]) > self._lens.tail:
+        while self._kept - len(tail[0]) > self._most:
             self._drop(tail.popleft())
 
     def read_end(self) -> bool:

@@ -9,7 +9,8 @@ are reported:
   tells;
 - in a turn of the user the results of functions come first and have a turn of their own, as have those of several
   turns in a row; what a result shows at an address stands behind them;
-- what the model says in several contents is one turn, in which thoughts come first, then its text, as one, then pictures, then calls;
+- what the model says in several contents is one turn, in which thoughts come first, then its text, as one, then
+  pictures, then calls;
 - an empty text is left out, unless it is all that there is;
 - a signature on thoughts is not Gemini's, and is lost; the first call of a turn is signed, or said to be unsigned;
 - calls and results have ids; a result is an object, its text where it is nothing but that is `output` or `error`;

@@ -245,11 +245,18 @@ def _odd_said(found: Mapping[str, Any] | None) -> _SaidPeek:
     feedback = _object((found or {}).get("promptFeedback"))
     candidates = [
         _SaidCandidate(
-            count(each.get("index")), _SaidContent([_SaidPart(_text(each))]), word_of(each.get("finishReason"))
+            _index(each.get("index")), _SaidContent([_SaidPart(_text(each))]), word_of(each.get("finishReason"))
         )
         for each in _candidates(found)
     ]
     return _SaidPeek(candidates, _Blocked(feedback.get("blockReason")))
+
+
+def _index(value: Any) -> int:
+    """Return the number of a candidate; the 0 of the first is left out, and what is odd is the first's."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def with_text(raw: bytes, texts: Mapping[int, str]) -> bytes:
@@ -265,7 +272,7 @@ def with_text(raw: bytes, texts: Mapping[int, str]) -> bytes:
 
 def _with_text(candidate: Fields, left: dict[int, str]) -> Fields:
     """Give the candidate its text: its first part that says anything gets all of it, those behind it none."""
-    index = msgspec.json.decode(candidate.get("index", Raw(b"0")), type=int)
+    index = _index(msgspec.json.decode(candidate.get("index", Raw(b"0"))))
     if index not in left or "content" not in candidate:
         return candidate
     content = _fields.decode(candidate["content"])
