@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from trustgate.config.records import ApiKeyAuth, ModelPolicy, ProviderAuth, Registry
+from trustgate.config.records import ApiKeyAuth, AzureAuth, ModelPolicy, ProviderAuth, Registry
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import Call, Clocks, Header, Origin
 from trustgate.forwarding.transport import write_head
@@ -263,3 +263,68 @@ def test_what_cannot_stand_in_a_head_is_told_of_the_registry_and_is_no_failure_o
     said = refused(made)
     assert said
     assert "sk-1" not in said
+
+
+# Addresses that have something of the auth or the options in them.
+
+
+def way(target: Target, operation: str, model: str) -> tuple[str, str, str]:
+    found = target.way(operation, model)
+    assert found is not None
+    return found.operation, found.path, found.stream_path
+
+
+def test_azure_has_deployments_and_a_version() -> None:
+    auth = ProviderAuth(type="azure", azure=AzureAuth(endpoint="https://me.openai.azure.com/", api_key="k"))
+    target = compiled(registry("azure", auth))
+    assert (target.origin.host, target.headers) == ("me.openai.azure.com", ((b"api-key", b"k"),))
+    chat = "/openai/deployments/{model}/chat/completions?api-version=2024-10-21"
+    assert way(target, CHAT, "gpt") == (CHAT, chat, "")
+    assert way(target, "responses", "gpt") == ("responses", "/openai/v1/responses", "")
+    assert way(target, "messages", "claude")[0] == CHAT
+
+
+def test_bedrock_answers_in_a_region() -> None:
+    target = compiled(registry("bedrock", key(api_key="k"), region="eu-west-1"))
+    assert target.origin.host == "bedrock-runtime.eu-west-1.amazonaws.com"
+    assert way(target, "converse", "m") == ("converse", "/model/{model}/converse", "/model/{model}/converse-stream")
+    with pytest.raises(CannotTarget, match="region"):
+        compiled(registry("bedrock", key(api_key="k")))
+
+
+def test_vertex_has_two_publishers() -> None:
+    target = compiled(registry("vertex", key(api_key="k"), location="europe-west1", project="p"))
+    assert target.origin.host == "europe-west1-aiplatform.googleapis.com"
+    base = "/v1/projects/p/locations/europe-west1/publishers"
+    assert way(target, CHAT, "gemini-3") == (
+        "generate_content",
+        f"{base}/google/models/{{model}}:generateContent",
+        f"{base}/google/models/{{model}}:streamGenerateContent?alt=sse",
+    )
+    operation, path_, stream = way(target, "messages", "claude-sonnet-5")
+    assert (operation, path_) == ("messages", f"{base}/anthropic/models/{{model}}:rawPredict")
+    assert stream.endswith(":streamRawPredict")
+    assert way(target, CHAT, "claude-sonnet-5")[0] == "messages"
+    shape = target.ways["messages"][0].shape
+    assert shape is not None
+    assert shape({"model": "m", "max_tokens": 1}) == {"anthropic_version": "vertex-2023-10-16", "max_tokens": 1}
+    world = compiled(registry("vertex", key(api_key="k"), location="global", project="p"))
+    assert world.origin.host == "aiplatform.googleapis.com"
+    with pytest.raises(CannotTarget, match="project"):
+        compiled(registry("vertex", key(api_key="k"), location="global"))
+
+
+@pytest.mark.parametrize(
+    ("api", "caller", "told"),
+    [
+        ("", "responses", "responses"),
+        ("", CHAT, CHAT),
+        ("", "messages", CHAT),
+        ("completions", "responses", CHAT),
+        ("responses", CHAT, "responses"),
+        ("responses", "generate_content", "responses"),
+    ],
+)
+def test_a_registry_can_be_confined_to_one_of_openais_dialects(api: str, caller: str, told: str) -> None:
+    target = compiled(registry("openai", key(api_key="k"), api=api))
+    assert way(target, caller, "m")[0] == told
