@@ -22,6 +22,7 @@ from trustgate.contract.errors import Refused
 from trustgate.contract.event import PolicyFinding
 from trustgate.contract.ports import StateUnavailable
 from trustgate.contract.speech import Hearing, Spoken, Verbatim
+from trustgate.contract.sse import SSE
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import Header, Transport, Upstream, UpstreamFailure
 from trustgate.contract.usage import Usage
@@ -37,6 +38,7 @@ from trustgate.providers.estimate import estimate_usage
 from trustgate.providers.speech import Asking, speak
 from trustgate.ready import CallerReady, Parts, Ready
 from trustgate.relay import buffered
+from trustgate.relay.array import JsonArray
 from trustgate.relay.decoded import decoded
 from trustgate.relay.render import answered, denied, error_event, refuse
 from trustgate.relay.reply import Whole
@@ -161,6 +163,8 @@ class Lifecycle:
         if operation.family == "count" and not caller.pool.has(operation.name, ctx.body.model):
             exchange.extra.append((b"x-ag-estimated", b"true"))
             return Whole(status=200, headers=(JSON,), body=estimated_count(operation.name, ctx.body))
+        if operation.stream and operation.dialect == "gemini" and "alt=sse" not in arrival.query:
+            exchange.array = JsonArray(SSE)
         forwarded = await self._forward(exchange, caller, ctx, asked, arrival)
         exchange.record.forwarded_at = perf_counter()
         return await self._carry(exchange, caller, ctx, forwarded)
@@ -328,7 +332,9 @@ class Lifecycle:
                 return stopped
             hearing = Verbatim(hearing.caller, mend=hearing.mend)
         headers = returned(upstream.headers)
-        if forwarded.spoken.translated:
+        if exchange.array is not None:
+            headers = content_type(headers, JSON[1])
+        elif forwarded.spoken.translated:
             headers = content_type(headers, hearing.caller.framing.content_type)
 
         def explain(failure: UpstreamFailure) -> Refused:

@@ -14,6 +14,7 @@ from trustgate.contract.upstream import Header
 from trustgate.contract.usage import Usage
 from trustgate.providers.estimate import estimate_tokens, estimate_usage
 from trustgate.ready import CallerReady, Ready
+from trustgate.relay.array import JsonArray
 from trustgate.relay.reply import Whole
 from trustgate.relay.streamed import Passing
 from trustgate.telemetry.record import Record
@@ -49,6 +50,7 @@ class Exchange:
     """One request under way: what has been learnt of it. The plane sends its `reply` under its `headers`."""
 
     __slots__ = (
+        "array",
         "attempts", "caller", "ctx", "dialect", "extra", "findings", "forwarded_from", "headers", "ready", "record",
         "reply", "trace",
     )  # fmt: skip
@@ -64,6 +66,7 @@ class Exchange:
         self.attempts: list[Attempt] = []
         self.extra: list[Header] = []
         self.forwarded_from = 0.0
+        self.array: JsonArray | None = None
         self.reply: Whole | Passing | None = None
         self.headers: list[Header] = []
 

@@ -9,7 +9,7 @@ from openai import OpenAI
 from .place import PROVIDER_KEY, Place
 from .program import Gateway, Json
 from .sdk import options
-from .upstream import Exchange, Script, Upstream
+from .upstream import Exchange, Script, Upstream, story, stream
 from .wire import Answer, ask
 
 JSON = {"content-type": "application/json"}
@@ -222,3 +222,33 @@ def test_models_are_listed_in_the_callers_shape(place: Place, upstream: Upstream
     assert one["name"] == "models/m-1"
     none = ask(place.port, "GET", "/patient/v1beta/models/m-2", place.headers)
     assert (none.status, none.json()["error"]["details"][0]["reason"]) == (404, "model_not_found")
+
+
+# A stream in two shapes.
+
+GEMINI_PATH = "/patient/v1beta/models/m:streamGenerateContent"
+CONTENTS = json.dumps({"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}).encode()
+
+
+def texts_of(chunks: list[Json]) -> str:
+    found = [part for chunk in chunks for each in chunk.get("candidates", ()) for part in each["content"]["parts"]]
+    return "".join(part["text"] for part in found)
+
+
+def test_geminis_stream_is_events_or_an_array_as_its_caller_asks(place: Place, upstream: Upstream) -> None:
+    upstream.play(stream(story(["Hel", "lo", "!"])))
+    headers = {**JSON, **place.headers}
+    events = ask(place.port, "POST", f"{GEMINI_PATH}?alt=sse", headers, CONTENTS)
+    array = ask(place.port, "POST", GEMINI_PATH, headers, CONTENTS)
+    assert events.headers["content-type"].startswith("text/event-stream")
+    assert array.headers["content-type"] == "application/json"
+    assert texts_of([json.loads(each) for each in events.data()]) == "Hello!"
+    assert texts_of(json.loads(array.body)) == "Hello!"
+    assert (events.whole, array.whole) == (True, True)
+
+
+def test_a_broken_stream_is_no_whole_array(place: Place, upstream: Upstream) -> None:
+    upstream.play(stream(story(["Hel", "lo"])[:-2]))
+    said = ask(place.port, "POST", GEMINI_PATH, {**JSON, **place.headers}, CONTENTS)
+    assert not said.whole
+    assert json.loads(said.body + b"]")[-1]["error"]["details"][0]["reason"] == "provider_incomplete_stream"

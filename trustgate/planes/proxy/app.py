@@ -241,10 +241,13 @@ class ProxyApp:
 
     async def _send_live(self, exchange: Exchange, reply: Passing, send: Send) -> None:
         await send({"type": "http.response.start", "status": reply.status, "headers": exchange.headers})
+        array = exchange.array
         while data := await reply.chunk():
-            await send({"type": "http.response.body", "body": data, "more_body": True})
+            body = data if array is None else array.feed(data)
+            await send({"type": "http.response.body", "body": body, "more_body": True})
         if reply.complete:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            end = b"" if array is None else array.end()
+            await send({"type": "http.response.body", "body": end, "more_body": False})
         # otherwise the body is left without its end: the server cuts the connection, and nobody takes it for whole
 
 
