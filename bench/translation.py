@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from trustgate.admission.operation import CHAT, MESSAGES
 from trustgate.contract.context import Body, Operation
+from trustgate.contract.errors import Refused
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import Header, Origin, UpstreamFailure
 from trustgate.forwarding.exchange import refusal
@@ -135,7 +136,7 @@ async def _stream(operation: Operation, raw: bytes) -> float:
     pieces = chunks()
     spoken = speak(asking(operation, raw, stream=True), TARGET)
 
-    def explain(failure: UpstreamFailure) -> Exception:
+    def explain(failure: UpstreamFailure) -> Refused:
         return refusal(failure, "openai")
 
     async def once() -> None:
@@ -144,7 +145,7 @@ async def _stream(operation: Operation, raw: bytes) -> float:
             (),
             hearing=spoken.hearing,
             dialect=operation.dialect,
-            explain=explain,  # type: ignore[arg-type]
+            explain=explain,
         )
         while await live.chunk():
             pass

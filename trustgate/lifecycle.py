@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from operator import itemgetter
 from time import perf_counter
 from typing import Final
 
@@ -465,14 +464,7 @@ def _account_held(exchange: Exchange, tap: Tap) -> None:
     record.usage, record.finish_reason, record.model = tap.usage, tap.finish_reason, tap.model or record.model
 
 
-FEW: Final = 64
-"""Headers. So few of them have no names that are worth counting: their values tell whether they can be too large."""
-_value: Final = itemgetter(1)
-
-
 def _check_size(headers: Sequence[Header], limit: int) -> None:
-    if len(headers) < FEW and sum(map(len, map(_value, headers))) < limit // 2:
-        return
     size = sum(map(len, chain.from_iterable(headers)))
     if size > limit:
         raise Refused(

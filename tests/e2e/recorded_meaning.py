@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from genai_prices import extract_usage
+
 from .program import Json
 
 Ends = Mapping[str, tuple[str, str]]
@@ -91,8 +93,6 @@ def arguments_of(written: Any) -> Any:
 
 def tokens_of(said: Json, provider: str, flavor: str) -> Tokens:
     """Count as a library does that knows what each provider means by its numbers; it need not know the model."""
-    from genai_prices import extract_usage  # noqa: PLC0415 - it reads a large catalogue
-
     unnamed = {name: value for name, value in said.items() if name not in ("model", "modelVersion")}
     counted = extract_usage(unnamed, provider_id=provider, api_flavor=flavor).usage
     return Tokens(

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from botocore.eventstream import EventStreamBuffer
+
 from .program import Json
 from .test_recorded_traffic import DATA, raw
 
@@ -102,8 +104,6 @@ def sse_events(body: bytes) -> list[Json]:
 
 def aws_events(body: bytes) -> list[Json]:
     """Return the JSON of an AWS event stream under the events' names."""
-    from botocore.eventstream import EventStreamBuffer  # noqa: PLC0415 - heavy, and needed for Bedrock alone
-
     buffer: Any = EventStreamBuffer()
     buffer.add_data(body)
     return [{message.headers[":event-type"]: json.loads(message.payload)} for message in buffer]

@@ -64,13 +64,31 @@ def test_twenty_megabytes_are_held_once(folder: Path, server: Upstream, path: st
     assert more < len(raw) + SLACK, f"{more >> 20} MB for a body of {len(raw) >> 20} MB"
 
 
-def test_a_body_that_is_too_large_is_refused(folder: Path, server: Upstream) -> None:
+CALLERS: dict[str, tuple[str, ...]] = {
+    "/v1/chat/completions": ("error", "code"),
+    "/v1/responses": ("error", "code"),
+    "/v1/messages": ("error", "details", "error_code"),
+    "/v1beta/models/m:generateContent": ("error", "details", "0", "reason"),
+    "/v2/chat": ("code",),
+    "/model/m/converse": ("code",),
+}
+"""Every dialect's route, and where its errors have our code."""
+
+
+def found(body: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        body = body[int(name)] if isinstance(body, list) else body[name]
+    return body
+
+
+def test_a_picture_that_is_too_large_is_refused_in_every_dialect(folder: Path, server: Upstream) -> None:
     with running("run", folder=folder, variables={"SERVER_MAX_BODY_BYTES": "100000"}) as program:
         with program.admin() as admin:
             place = open_place(program, admin, server.url)
         headers = {"content-type": "application/json", **place.headers}
-        said = ask(place.port, "POST", "/patient/v1/messages", headers, os.urandom(100_001))
-        assert said.status == 413
-        assert said.json()["error"]["type"] == "request_too_large"
-        assert "100000" in said.json()["error"]["message"]
-        assert PROVIDER_KEY not in said.body.decode()
+        for route, code in CALLERS.items():
+            said = ask(place.port, "POST", f"/patient{route}", headers, os.urandom(100_001))
+            assert said.status == 413, route
+            assert found(said.json(), code) == "request_too_large", route
+            assert "100000" in said.body.decode(), route
+            assert PROVIDER_KEY not in said.body.decode()

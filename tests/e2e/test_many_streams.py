@@ -221,7 +221,7 @@ def test_who_leaves_while_the_provider_is_silent_ends_the_call(
         )
         wire.send(body)
         until(lambda: len(upstream.seen) == 1, what="the call")
-        time.sleep(wait)
+        time.sleep(wait)  # when the caller leaves is what the two cases differ in: before it is watched, and while
         moment = time.monotonic()
         leaving(wire, how)
         assert upstream.seen[0].left.wait(5)
@@ -303,7 +303,7 @@ def test_a_slow_reader_is_waited_for_and_not_filled_up(place: Place, upstream: U
         stuck = written
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
-            time.sleep(0.3)
+            time.sleep(0.3)  # the upstream is stuck once nothing has been taken for as long as this
             if stuck == written:
                 break
             stuck = written

@@ -174,7 +174,7 @@ def test_a_second_signal_hurries(start: Start, upstream: Upstream, number: signa
     wire = ask_for_stream(place, "4" * 32)
     place.program.signal()
     until(partial(is_leaving, place.program, "proxy"), patience=3, what="not ready")
-    time.sleep(0.2)
+    time.sleep(0.2)  # nothing is to happen in this time: there is no event to wait for
     assert place.program.process.poll() is None
     moment = time.monotonic()
     place.program.signal(number)

@@ -154,6 +154,7 @@ REQUESTS: list[tuple[str, dict[str, Any], int, str]] = [
     ("too large", {"body": b'{"model":"%b"}' % (b"m" * 5000)}, 413, "request_too_large"),
     ("too large in parts", {"parts": [b"x" * 3000, b"x" * 3000, b"x"]}, 413, "request_too_large"),
     ("large headers", {"headers": {b"x-long": b"x" * 5000}}, 431, "headers_too_large"),
+    ("a large name", {"headers": {b"x" * 5000: b"1"}}, 431, "headers_too_large"),
     ("forbidden model", {"body": b'{"model":"m-9"}'}, 403, "model_not_allowed"),
     ("no model", {"body": b"{}"}, 400, "model_required"),
     ("models", {"path": "/my-app/v1/models", "method": "GET"}, 200, ""),

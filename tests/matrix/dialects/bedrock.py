@@ -9,6 +9,10 @@ from functools import cache
 from typing import Any, Final
 from urllib.parse import unquote
 
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.validate import ParamValidator
+
 from ..talk import Asked, Call, Json, Said, Usage
 from . import Dialect, Header
 from .history import BadRequest, History
@@ -48,9 +52,6 @@ def hear(path: str, body: Json, header: Header) -> Asked:
 
 @cache
 def _shape() -> Any:
-    from botocore.loaders import Loader  # noqa: PLC0415 - heavy, and only this mock's
-    from botocore.model import ServiceModel  # noqa: PLC0415 - as above
-
     return (
         ServiceModel(Loader().load_service_model("bedrock-runtime", "service-2"))
         .operation_model("Converse")
@@ -60,8 +61,6 @@ def _shape() -> Any:
 
 def _check(model: str, body: Json) -> None:
     """Hold the request against Amazon's model; base64 in JSON stands for bytes there."""
-    from botocore.validate import ParamValidator  # noqa: PLC0415 - as above
-
     report = ParamValidator().validate({"modelId": model, **body}, _shape())
     if report.has_errors():
         raise BadRequest(report.generate_report())
