@@ -1,11 +1,12 @@
 """A caller of Cohere's v2 embed → OpenAI's embeddings, and back. https://docs.cohere.com/reference/embed"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Inward, Json, Losses, Moment
 from trustgate.providers.lenses.cohere import count
 from trustgate.providers.pairs.openai_to_cohere_embeddings import in_base64
+from trustgate.providers.pairs.silence import SilentWriter
 
 _TYPES: Final = ("float", "base64")
 _HANDLED: Final = frozenset(("model", "texts", "inputs", "images", "embedding_types", "output_dimension", "truncate"))
@@ -81,19 +82,4 @@ def _vector(vector: Any, kind: str) -> Any:
     return in_base64(vector) if kind == "base64" and not isinstance(vector, str) else vector
 
 
-class _Silent:
-    """Embeddings are never streamed: whatever comes as a chunk becomes no event."""
-
-    def __init__(self, asked: Json, moment: Moment) -> None:
-        """Take what every stream is given."""
-
-    def feed(self, chunk: Json) -> Sequence[tuple[str, Json]]:
-        """Return nothing."""
-        return ()
-
-    def end(self) -> Sequence[tuple[str, Json]]:
-        """Return nothing."""
-        return ()
-
-
-PAIR: Final = Inward(request=_request, answer=_answer, stream=_Silent)
+PAIR: Final = Inward(request=_request, answer=_answer, stream=SilentWriter)

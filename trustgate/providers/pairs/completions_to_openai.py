@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Inward, Json, Losses, Moment
-from trustgate.providers.pairs.openai_to_responses.reading import (
+from trustgate.providers.pairs.reading import (
     an_object,
     boolean,
     integer,

@@ -13,7 +13,8 @@ from typing import Any, Final
 from trustgate.providers.hub import CannotSay, Inward, Json, Losses, Moment
 from trustgate.providers.lenses.gemini import count
 from trustgate.providers.pairs.gemini_to_openai.reading import named, several, whole
-from trustgate.providers.pairs.openai_to_anthropic.reading import list_of, object_of, string
+from trustgate.providers.pairs.reading import list_of, object_of, string
+from trustgate.providers.pairs.silence import SilentWriter
 
 _SAID: Final = frozenset(("model", "content", "outputDimensionality", "embedContentConfig"))
 
@@ -88,19 +89,4 @@ def _numbers(vector: Any) -> Sequence[Any]:
     return numbers.tolist()
 
 
-class _Silent:
-    """Embeddings are never streamed: whatever comes as a chunk becomes no event."""
-
-    def __init__(self, asked: Json, moment: Moment) -> None:
-        """Take what every stream is given."""
-
-    def feed(self, chunk: Json) -> Sequence[tuple[str, Json]]:
-        """Return nothing."""
-        return ()
-
-    def end(self) -> Sequence[tuple[str, Json]]:
-        """Return nothing."""
-        return ()
-
-
-PAIR: Final = Inward(request=_request, answer=_answer, stream=_Silent)
+PAIR: Final = Inward(request=_request, answer=_answer, stream=SilentWriter)

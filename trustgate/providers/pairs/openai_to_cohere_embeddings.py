@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses, Moment, Outward
 from trustgate.providers.lenses.cohere import count
+from trustgate.providers.pairs.silence import SilentReader
 
 _HANDLED: Final = frozenset(("model", "input", "encoding_format", "dimensions"))
 
@@ -83,19 +84,4 @@ def _little(numbers: "array[float]") -> bytes:
 _BIG_ENDIAN: Final = array("H", [1]).tobytes() == b"\x00\x01"
 
 
-class _Silent:
-    """Embeddings are never streamed: whatever comes as an event says nothing."""
-
-    def __init__(self, asked: Json, moment: Moment) -> None:
-        self.finished = False
-
-    def feed(self, event: str, data: Json) -> Sequence[Json]:
-        """Return nothing."""
-        return ()
-
-    def end(self) -> Sequence[Json]:
-        """Return nothing."""
-        return ()
-
-
-PAIR: Final = Outward(request=_request, answer=_answer, stream=_Silent)
+PAIR: Final = Outward(request=_request, answer=_answer, stream=SilentReader)

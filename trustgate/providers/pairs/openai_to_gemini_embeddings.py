@@ -3,13 +3,13 @@
 Gemini gives numbers only; base64 is made of them here. Of the tokens older models say nothing, and then neither do we.
 """
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses, Moment, Outward
 from trustgate.providers.lenses.gemini import read_usage
-from trustgate.providers.pairs.openai_to_anthropic.reading import integer, list_of, object_of, text_of
 from trustgate.providers.pairs.openai_to_cohere_embeddings import in_base64
+from trustgate.providers.pairs.reading import integer, list_of, object_of, text_of
+from trustgate.providers.pairs.silence import SilentReader
 
 _SAID: Final = frozenset(("model", "input", "encoding_format", "dimensions"))
 
@@ -54,19 +54,4 @@ def _answer(said: Json, asked: Json, moment: Moment) -> Json:
     return told
 
 
-class _Silent:
-    """Embeddings are never streamed: whatever comes as an event says nothing."""
-
-    def __init__(self, asked: Json, moment: Moment) -> None:
-        self.finished = False
-
-    def feed(self, event: str, data: Json) -> Sequence[Json]:
-        """Return nothing."""
-        return ()
-
-    def end(self) -> Sequence[Json]:
-        """Return nothing."""
-        return ()
-
-
-PAIR: Final = Outward(request=_request, answer=_answer, stream=_Silent)
+PAIR: Final = Outward(request=_request, answer=_answer, stream=SilentReader)

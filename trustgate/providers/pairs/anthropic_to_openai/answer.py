@@ -8,7 +8,7 @@ from trustgate.providers.lenses.anthropic import FINISH_REASONS
 from trustgate.providers.pairs.openai_to_anthropic.answer import to_thought
 from trustgate.providers.pairs.openai_to_anthropic.citations import cut
 from trustgate.providers.pairs.openai_to_anthropic.messages import arguments_of
-from trustgate.providers.pairs.openai_to_anthropic.reading import count_of, list_of, object_of, text_of
+from trustgate.providers.pairs.reading import count_of, list_of, object_of, text_of
 
 _STOPS: Final[Mapping[str, str]] = {
     "length": "max_tokens",

@@ -8,7 +8,7 @@ from typing import Final
 
 from trustgate.providers.hub import CannotSay, Json
 from trustgate.providers.pairs.openai_to_anthropic.media import IMAGES, PDF
-from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, string
+from trustgate.providers.pairs.reading import an_object, string
 
 _STAND_IN: Final = "~payload."
 """How the stand-in of a large payload begins (payload.py): nothing that could be encoded."""

@@ -11,7 +11,7 @@ import msgspec
 from trustgate.providers.hub import CannotSay, Json, Losses
 from trustgate.providers.pairs.anthropic_to_openai.media import to_file, to_image
 from trustgate.providers.pairs.openai_to_anthropic.citations import placed
-from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, cache_mark, objects, string
+from trustgate.providers.pairs.reading import an_object, cache_mark, objects, string
 
 _encode: Final = msgspec.json.Encoder().encode
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
 from trustgate.providers.pairs.anthropic_to_openai.messages import to_messages, to_system
-from trustgate.providers.pairs.openai_to_anthropic.reading import (
+from trustgate.providers.pairs.openai_to_anthropic.thinking import effort_of
+from trustgate.providers.pairs.reading import (
     an_object,
     cache_mark,
     integer,
@@ -16,7 +17,6 @@ from trustgate.providers.pairs.openai_to_anthropic.reading import (
     objects,
     string,
 )
-from trustgate.providers.pairs.openai_to_anthropic.thinking import effort_of
 
 _SAID: Final = frozenset(
     (

@@ -17,7 +17,7 @@ from trustgate.providers.pairs.anthropic_to_openai.answer import (
 )
 from trustgate.providers.pairs.openai_to_anthropic.answer import to_thought
 from trustgate.providers.pairs.openai_to_anthropic.citations import sayable
-from trustgate.providers.pairs.openai_to_anthropic.reading import list_of, object_of, text_of
+from trustgate.providers.pairs.reading import list_of, object_of, text_of
 
 _Event = tuple[str, Json]
 _TEXT: Final = "text"

@@ -9,7 +9,7 @@ from typing import Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
 from trustgate.providers.pairs.openai_to_bedrock.formats import AUDIO, DOCUMENTS, IMAGES, S3, VIDEOS, media_type
-from trustgate.providers.pairs.openai_to_bedrock.reading import an_object, string
+from trustgate.providers.pairs.reading import an_object, string
 
 MEDIA: Final = ("image", "document", "video", "audio")
 

@@ -10,7 +10,7 @@ import msgspec
 from trustgate.providers.hub import CannotSay, Json, Losses
 from trustgate.providers.pairs.bedrock_to_openai.media import MEDIA, to_part
 from trustgate.providers.pairs.openai_to_bedrock.citations import heard
-from trustgate.providers.pairs.openai_to_bedrock.reading import an_object, objects, string
+from trustgate.providers.pairs.reading import an_object, objects, string
 
 _encode: Final = msgspec.json.Encoder().encode
 _POINT: Final = "messages.content.cachePoint"

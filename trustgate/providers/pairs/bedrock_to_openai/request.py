@@ -11,8 +11,8 @@ import msgspec
 from trustgate.providers.hub import CannotSay, Json, Losses
 from trustgate.providers.pairs.bedrock_to_openai.messages import mark, to_messages, to_system
 from trustgate.providers.pairs.openai_to_anthropic.thinking import effort_of
-from trustgate.providers.pairs.openai_to_bedrock.reading import an_object, integer, number, objects, string, strings
 from trustgate.providers.pairs.openai_to_bedrock.request import TIERS
+from trustgate.providers.pairs.reading import an_object, integer, number, objects, string, strings
 
 STOP_PATH: Final = "/stop_sequence"
 _SAID: Final = frozenset(

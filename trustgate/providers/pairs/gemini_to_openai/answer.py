@@ -11,10 +11,10 @@ from typing import Any, Final
 from trustgate.providers.hub import Json, Moment
 from trustgate.providers.lenses.gemini import FINISH_REASONS, count
 from trustgate.providers.pairs.openai_to_anthropic.messages import arguments_of
-from trustgate.providers.pairs.openai_to_anthropic.reading import list_of, object_of, text_of
 from trustgate.providers.pairs.openai_to_gemini.answer import to_index
 from trustgate.providers.pairs.openai_to_gemini.media import split_data_url
 from trustgate.providers.pairs.openai_to_gemini.messages import signature_of
+from trustgate.providers.pairs.reading import list_of, object_of, text_of
 
 _REASONS: Final[Mapping[str, str]] = {"length": "MAX_TOKENS", "content_filter": "SAFETY"}
 """OpenAI's reasons to stop in Gemini's words; all others are STOP, also that a function is called."""

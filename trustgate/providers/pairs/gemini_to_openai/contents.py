@@ -11,7 +11,7 @@ import msgspec
 from trustgate.providers.hub import CannotSay, Json, Losses
 from trustgate.providers.pairs.gemini_to_openai.media import in_standard, to_data_url, to_elsewhere, to_inline
 from trustgate.providers.pairs.gemini_to_openai.reading import named, several
-from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, string, text_of
+from trustgate.providers.pairs.reading import an_object, string, text_of
 
 _DATA: Final = ("text", "inlineData", "fileData", "functionCall", "functionResponse")
 _BESIDE: Final = frozenset(("thought", "thoughtSignature"))

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
 from trustgate.providers.pairs.gemini_to_openai.reading import named
-from trustgate.providers.pairs.openai_to_anthropic.reading import string
 from trustgate.providers.pairs.openai_to_gemini.media import type_of_name
+from trustgate.providers.pairs.reading import string
 
 _STANDARD: Final = str.maketrans("-_", "+/")
 """Google takes base64 in either alphabet, and its own client sends that of URLs. Others know the standard one."""

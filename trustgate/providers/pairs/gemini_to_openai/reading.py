@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json
-from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, objects
+from trustgate.providers.pairs.reading import an_object, objects
 
 _SNAKE: Final = re.compile(r"_([a-z0-9])")
 
@@ -44,11 +44,4 @@ def whole(value: Any, path: str) -> int:
         return int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise CannotSay(path, "This must be a whole number.")
-    return value
-
-
-def strings(value: Any, path: str) -> list[str]:
-    """Return a list of strings. Raises CannotSay for anything else."""
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise CannotSay(path, "This must be a list of strings.")
     return value

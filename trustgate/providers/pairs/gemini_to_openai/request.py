@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
 from trustgate.providers.pairs.gemini_to_openai.contents import Conversation, to_system
-from trustgate.providers.pairs.gemini_to_openai.reading import named, several, strings, whole
+from trustgate.providers.pairs.gemini_to_openai.reading import named, several, whole
 from trustgate.providers.pairs.gemini_to_openai.schemas import is_closed, to_json_schema
 from trustgate.providers.pairs.gemini_to_openai.tools import hear_tools
-from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, number, string
 from trustgate.providers.pairs.openai_to_gemini.thinking import effort_of
+from trustgate.providers.pairs.reading import an_object, number, string, strings
 
 _SAID: Final = frozenset(
     ("contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "serviceTier", "model")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json
 from trustgate.providers.pairs.gemini_to_openai.reading import named
-from trustgate.providers.pairs.openai_to_anthropic.reading import an_object
+from trustgate.providers.pairs.reading import an_object
 
 _NUMBERS: Final = frozenset(
     ("minItems", "maxItems", "minProperties", "maxProperties", "minLength", "maxLength", "minimum", "maximum")

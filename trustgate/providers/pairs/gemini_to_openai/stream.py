@@ -16,8 +16,8 @@ from trustgate.providers.pairs.gemini_to_openai.answer import (
     to_text,
     to_usage,
 )
-from trustgate.providers.pairs.openai_to_anthropic.reading import list_of, object_of, text_of
 from trustgate.providers.pairs.openai_to_gemini.answer import to_index
+from trustgate.providers.pairs.reading import list_of, object_of, text_of
 
 _Event = tuple[str, Json]
 

@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
-from trustgate.providers.pairs.gemini_to_openai.reading import named, several, strings
+from trustgate.providers.pairs.gemini_to_openai.reading import named, several
 from trustgate.providers.pairs.gemini_to_openai.schemas import is_closed, to_json_schema
-from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, string
+from trustgate.providers.pairs.reading import an_object, string, strings
 
 _DECLARED: Final = frozenset(("name", "description", "parameters", "parametersJsonSchema"))
 _MODES: Final = ("MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED")

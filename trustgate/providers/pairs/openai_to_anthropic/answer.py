@@ -11,7 +11,7 @@ import msgspec
 from trustgate.providers.hub import Json, Moment
 from trustgate.providers.lenses.anthropic import FINISH_REASONS, read_usage
 from trustgate.providers.pairs.openai_to_anthropic.citations import placed
-from trustgate.providers.pairs.openai_to_anthropic.reading import list_of, object_of, text_of
+from trustgate.providers.pairs.reading import list_of, object_of, text_of
 
 _TIERS: Final[Mapping[Any, str]] = {"standard": "default", "priority": "priority"}
 _encode: Final = msgspec.json.Encoder().encode

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
-from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, string
+from trustgate.providers.pairs.reading import an_object, string
 
 IMAGES: Final[Mapping[str, str]] = {
     "image/jpeg": "image/jpeg",

@@ -14,7 +14,7 @@ import msgspec
 from trustgate.providers.hub import SEALED, CannotSay, Json, Losses
 from trustgate.providers.pairs.openai_to_anthropic.citations import cut
 from trustgate.providers.pairs.openai_to_anthropic.media import document, image
-from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, cache_mark, objects, string
+from trustgate.providers.pairs.reading import an_object, cache_mark, objects, string
 
 _KNOWN: Final[Mapping[str, frozenset[str]]] = {
     "system": frozenset(("role", "content", "cache_control")),

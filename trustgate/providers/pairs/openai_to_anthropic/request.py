@@ -9,10 +9,10 @@ from typing import Any, Final
 from trustgate.providers.hub import CannotSay, Json, Losses
 from trustgate.providers.pairs.openai_to_anthropic.abilities import Abilities, abilities_of
 from trustgate.providers.pairs.openai_to_anthropic.messages import Conversation
-from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, integer, number, objects, string
 from trustgate.providers.pairs.openai_to_anthropic.schemas import followed
 from trustgate.providers.pairs.openai_to_anthropic.thinking import say_thinking, thinks
 from trustgate.providers.pairs.openai_to_anthropic.tools import say_tools
+from trustgate.providers.pairs.reading import an_object, integer, number, objects, string
 
 _SAID: Final = frozenset(
     (

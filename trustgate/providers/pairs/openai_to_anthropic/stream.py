@@ -18,7 +18,7 @@ from trustgate.providers.pairs.openai_to_anthropic.answer import (
     to_usage,
 )
 from trustgate.providers.pairs.openai_to_anthropic.citations import placed
-from trustgate.providers.pairs.openai_to_anthropic.reading import object_of, text_of
+from trustgate.providers.pairs.reading import object_of, text_of
 
 _Chunks = Sequence[Json]
 _INPUT: Final = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
 from trustgate.providers.pairs.openai_to_anthropic.abilities import Abilities, plenty_for
-from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, string
+from trustgate.providers.pairs.reading import an_object, string
 
 BUDGETS: Final[Mapping[str, int]] = {
     "minimal": 1024,

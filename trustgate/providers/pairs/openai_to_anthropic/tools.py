@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
 from trustgate.providers.pairs.openai_to_anthropic.abilities import Abilities
-from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, cache_mark, objects, string
 from trustgate.providers.pairs.openai_to_anthropic.schemas import followed
+from trustgate.providers.pairs.reading import an_object, cache_mark, objects, string
 
 _NOTHING_WANTED: Final[Json] = {"type": "object", "properties": {}}
 _MOST_STRICT: Final = 20

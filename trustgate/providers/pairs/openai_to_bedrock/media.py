@@ -17,7 +17,7 @@ from trustgate.providers.pairs.openai_to_bedrock.formats import (
     format_of_name,
     split_data_url,
 )
-from trustgate.providers.pairs.openai_to_bedrock.reading import an_object, string
+from trustgate.providers.pairs.reading import an_object, string
 
 _UNNAMEABLE: Final = re.compile(r"[^A-Za-z0-9()\[\]-]+")
 _LONGEST_NAME: Final = 190

@@ -16,7 +16,7 @@ from trustgate.providers.hub import SEALED, CannotSay, Json, Losses
 from trustgate.providers.pairs.openai_to_bedrock.citations import cited_blocks
 from trustgate.providers.pairs.openai_to_bedrock.family import Family
 from trustgate.providers.pairs.openai_to_bedrock.media import Media
-from trustgate.providers.pairs.openai_to_bedrock.reading import an_object, objects, string
+from trustgate.providers.pairs.reading import an_object, objects, string
 
 _KNOWN: Final = frozenset(
     (

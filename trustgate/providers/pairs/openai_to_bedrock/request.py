@@ -13,9 +13,9 @@ from trustgate.providers.hub import CannotSay, Json, Losses
 from trustgate.providers.pairs.openai_to_anthropic.schemas import followed
 from trustgate.providers.pairs.openai_to_bedrock.family import Family, family_of
 from trustgate.providers.pairs.openai_to_bedrock.messages import Conversation
-from trustgate.providers.pairs.openai_to_bedrock.reading import an_object, integer, number, objects, string, strings
 from trustgate.providers.pairs.openai_to_bedrock.thinking import say_thinking
 from trustgate.providers.pairs.openai_to_bedrock.tools import tool_config
+from trustgate.providers.pairs.reading import an_object, integer, number, objects, string, strings
 
 _SAID: Final = frozenset(
     (

@@ -12,7 +12,7 @@ from trustgate.providers.pairs.openai_to_anthropic.abilities import Abilities
 from trustgate.providers.pairs.openai_to_anthropic.thinking import effort_of, thinks
 from trustgate.providers.pairs.openai_to_anthropic.thinking import say_thinking as say_to_anthropic
 from trustgate.providers.pairs.openai_to_bedrock.family import Family
-from trustgate.providers.pairs.openai_to_bedrock.reading import an_object, string
+from trustgate.providers.pairs.reading import an_object, string
 
 _EFFORTS: Final[Mapping[str, str]] = {
     "minimal": "low",

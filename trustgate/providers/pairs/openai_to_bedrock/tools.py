@@ -10,7 +10,7 @@ from trustgate.providers.hub import CannotSay, Json, Losses
 from trustgate.providers.pairs.openai_to_anthropic.schemas import followed
 from trustgate.providers.pairs.openai_to_bedrock.family import Family
 from trustgate.providers.pairs.openai_to_bedrock.messages import cache_point
-from trustgate.providers.pairs.openai_to_bedrock.reading import an_object, objects, string
+from trustgate.providers.pairs.reading import an_object, objects, string
 
 _NOTHING_WANTED: Final[Json] = {"type": "object", "properties": {}}
 _ANYTHING: Final[Json] = {"type": "object"}

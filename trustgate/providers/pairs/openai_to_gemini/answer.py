@@ -11,8 +11,8 @@ import msgspec
 
 from trustgate.providers.hub import Json, Moment
 from trustgate.providers.lenses.gemini import FINISH_REASONS, read_tier, read_usage, word_of
-from trustgate.providers.pairs.openai_to_anthropic.reading import list_of, object_of, text_of
 from trustgate.providers.pairs.openai_to_gemini.grounding import to_annotations
+from trustgate.providers.pairs.reading import list_of, object_of, text_of
 
 _TIERS: Final[Mapping[str, str]] = {"standard": "default", "flex": "flex", "priority": "priority"}
 _encode: Final = msgspec.json.Encoder().encode

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from trustgate.providers.hub import Json
 from trustgate.providers.lenses.gemini import count
-from trustgate.providers.pairs.openai_to_anthropic.reading import list_of, object_of, text_of
+from trustgate.providers.pairs.reading import list_of, object_of, text_of
 
 _SOURCES: Final = ("web", "retrievedContext", "maps", "image")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
-from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, string
+from trustgate.providers.pairs.reading import an_object, string
 
 _IMAGES: Final = frozenset(("image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"))
 _AUDIO: Final[Mapping[str, str]] = {

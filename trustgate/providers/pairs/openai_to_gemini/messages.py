@@ -12,9 +12,9 @@ import msgspec
 
 from trustgate.providers.hub import CannotSay, Json, Losses
 from trustgate.providers.pairs.openai_to_anthropic.messages import arguments_of
-from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, object_of, objects, string, text_of
 from trustgate.providers.pairs.openai_to_gemini.abilities import Abilities
 from trustgate.providers.pairs.openai_to_gemini.media import MEDIA, split_data_url
+from trustgate.providers.pairs.reading import an_object, object_of, objects, string, text_of
 
 _KNOWN: Final[Mapping[str, frozenset[str]]] = {
     "system": frozenset(("role", "content")),

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
-from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, integer, number, objects, string
 from trustgate.providers.pairs.openai_to_gemini.abilities import Abilities, abilities_of
 from trustgate.providers.pairs.openai_to_gemini.messages import Conversation
 from trustgate.providers.pairs.openai_to_gemini.thinking import say_thinking
 from trustgate.providers.pairs.openai_to_gemini.tools import say_tools
+from trustgate.providers.pairs.reading import an_object, integer, number, objects, string
 
 _SAID: Final = frozenset(
     (

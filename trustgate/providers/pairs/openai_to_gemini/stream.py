@@ -8,7 +8,6 @@ from typing import Any
 
 from trustgate.providers.hub import Json, Moment
 from trustgate.providers.lenses.gemini import word_of
-from trustgate.providers.pairs.openai_to_anthropic.reading import object_of, text_of
 from trustgate.providers.pairs.openai_to_gemini.answer import (
     Heard,
     to_block,
@@ -22,6 +21,7 @@ from trustgate.providers.pairs.openai_to_gemini.answer import (
     to_usage,
 )
 from trustgate.providers.pairs.openai_to_gemini.grounding import to_annotations
+from trustgate.providers.pairs.reading import object_of, text_of
 
 
 class _Choice:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
-from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, string
 from trustgate.providers.pairs.openai_to_gemini.abilities import LEVELS, Abilities
+from trustgate.providers.pairs.reading import an_object, string
 
 BUDGETS: Final[Mapping[str, int]] = {
     "minimal": 1024,

@@ -7,8 +7,8 @@ of OpenAPI without references, closed objects and many a keyword.
 from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
-from trustgate.providers.pairs.openai_to_anthropic.reading import an_object, objects, string
 from trustgate.providers.pairs.openai_to_gemini.abilities import Abilities
+from trustgate.providers.pairs.reading import an_object, objects, string
 
 _MODES: Final[dict[str, str]] = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from trustgate.providers.hub import Json, Moment
-from trustgate.providers.pairs.openai_to_responses.reading import count_of, list_of, object_of, text_of
 from trustgate.providers.pairs.openai_to_responses.thoughts import BREAK, to_block
+from trustgate.providers.pairs.reading import count_of, list_of, object_of, text_of
 
 _REASONS: Final[Mapping[str, str]] = {"max_output_tokens": "length", "content_filter": "content_filter"}
 _TIERS: Final = frozenset(("auto", "default", "flex", "scale", "priority", "fast"))

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
 from trustgate.providers.pairs.openai_to_responses.content import output_parts, parts
-from trustgate.providers.pairs.openai_to_responses.reading import an_object, objects, string, text_of
 from trustgate.providers.pairs.openai_to_responses.thoughts import to_item, unseal
+from trustgate.providers.pairs.reading import an_object, objects, string, text_of
 
 _KNOWN: Final[Mapping[str, frozenset[str]]] = {
     "system": frozenset(("role", "content")),

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
 from trustgate.providers.pairs.openai_to_responses.messages import to_input
-from trustgate.providers.pairs.openai_to_responses.reading import an_object, integer, string
 from trustgate.providers.pairs.openai_to_responses.tools import put_tools
+from trustgate.providers.pairs.reading import an_object, integer, string
 
 SAME: Final = (
     *("temperature", "top_p", "metadata", "user", "safety_identifier", "service_tier", "parallel_tool_calls"),

@@ -18,8 +18,8 @@ from trustgate.providers.pairs.openai_to_responses.answer import (
     to_tier,
     to_usage,
 )
-from trustgate.providers.pairs.openai_to_responses.reading import object_of, text_of
 from trustgate.providers.pairs.openai_to_responses.thoughts import BREAK, to_block
+from trustgate.providers.pairs.reading import object_of, text_of
 
 _Chunks = Sequence[Json]
 

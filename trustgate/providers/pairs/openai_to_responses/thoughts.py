@@ -23,7 +23,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from trustgate.providers.hub import SEALED, Json
-from trustgate.providers.pairs.openai_to_responses.reading import list_of, object_of, text_of
+from trustgate.providers.pairs.reading import list_of, object_of, text_of
 
 CARRIED: Final = "trustgate-thoughts:"
 BREAK: Final = "\n\n"

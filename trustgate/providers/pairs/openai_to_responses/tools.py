@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
-from trustgate.providers.pairs.openai_to_responses.reading import an_object, objects, string
+from trustgate.providers.pairs.reading import an_object, objects, string
 
 _NO_PARAMETERS: Final[Json] = {"type": "object", "properties": {}}
 _WORDS: Final = ("none", "auto", "required")

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from trustgate.providers.hub import Json, Moment
-from trustgate.providers.pairs.openai_to_responses.reading import count_of, list_of, object_of, text_of
 from trustgate.providers.pairs.openai_to_responses.thoughts import carry
+from trustgate.providers.pairs.reading import count_of, list_of, object_of, text_of
 from trustgate.providers.pairs.responses_to_openai.request import LOGPROBS
 
 _ECHOED: Final = (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
-from trustgate.providers.pairs.openai_to_responses.reading import an_object, objects, string
+from trustgate.providers.pairs.reading import an_object, objects, string
 
 _FILE: Final = ("filename", "file_data", "file_id", "file_url")
 _BREAKPOINT: Final = "prompt_cache_breakpoint"

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
-from trustgate.providers.pairs.openai_to_responses.reading import objects, string
 from trustgate.providers.pairs.openai_to_responses.thoughts import (
     BREAK,
     Carried,
@@ -17,6 +16,7 @@ from trustgate.providers.pairs.openai_to_responses.thoughts import (
     to_block,
     uncarry,
 )
+from trustgate.providers.pairs.reading import objects, string
 from trustgate.providers.pairs.responses_to_openai.content import to_content, to_said
 
 _LOST: Final = frozenset(

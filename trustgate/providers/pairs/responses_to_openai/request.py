@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
-from trustgate.providers.pairs.openai_to_responses.reading import (
+from trustgate.providers.pairs.reading import (
     an_object,
     boolean,
     integer,

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from trustgate.providers.hub import Json, Moment
-from trustgate.providers.pairs.openai_to_responses.reading import list_of, object_of, text_of
 from trustgate.providers.pairs.openai_to_responses.thoughts import carry
+from trustgate.providers.pairs.reading import list_of, object_of, text_of
 from trustgate.providers.pairs.responses_to_openai.answer import (
     Extras,
     is_call,

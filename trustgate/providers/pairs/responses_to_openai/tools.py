@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from trustgate.providers.hub import CannotSay, Json, Losses
-from trustgate.providers.pairs.openai_to_responses.reading import an_object, boolean, objects, string
+from trustgate.providers.pairs.reading import an_object, boolean, objects, string
 
 _FUNCTION: Final = frozenset(("type", "name", "description", "parameters", "strict"))
 _CUSTOM: Final = frozenset(("type", "name", "description", "format"))

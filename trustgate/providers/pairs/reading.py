@@ -1,5 +1,6 @@
 """Reading what a caller said: the wanted type or a CannotSay with the path. And what a provider said: or nothing."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -32,6 +33,13 @@ def string(value: Any, path: str) -> str:
     return value
 
 
+def strings(value: Any, path: str) -> list[str]:
+    """Return a list of strings. Raises CannotSay for anything else."""
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise CannotSay(path, "This must be a list of strings.")
+    return value
+
+
 def number(value: Any, path: str) -> int | float:
     """Return a number. Raises CannotSay for anything else."""
     if not isinstance(value, int | float) or isinstance(value, bool):
@@ -43,6 +51,13 @@ def integer(value: Any, path: str) -> int:
     """Return a whole number. Raises CannotSay for anything else."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise CannotSay(path, "This must be a whole number.")
+    return value
+
+
+def boolean(value: Any, path: str) -> bool:
+    """Return true or false. Raises CannotSay for anything else."""
+    if not isinstance(value, bool):
+        raise CannotSay(path, "This must be true or false.")
     return value
 
 
@@ -72,5 +87,5 @@ def list_of(value: Any) -> Sequence[Any]:
 
 
 def count_of(value: Any) -> int:
-    """Return a count of tokens, 0 for anything that is none."""
-    return value if isinstance(value, int) and value > 0 else 0
+    """Return a count of tokens or a place, 0 for anything that is none."""
+    return max(0, int(value)) if isinstance(value, int | float) and math.isfinite(value) else 0
