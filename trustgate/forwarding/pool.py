@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from trustgate.contract.context import AUTO
+from trustgate.contract.context import AUTO, Operation
 from trustgate.contract.errors import Refused
 from trustgate.contract.target import Target
 from trustgate.forwarding.strategies import Rotation
@@ -17,6 +17,19 @@ class Pool:
         self.targets = targets
         self.unusable = unusable
         self._rotation = Rotation()
+
+    def asked(self, operation: Operation, model: str, item: str) -> Sequence[Target]:
+        """Return whom to try, in this order; `item` is what the path names. Raises Refused."""
+        match operation.family:
+            case "passthrough":
+                target = self.named(item)
+                if model and not target.may_serve(model):
+                    raise not_allowed(model)
+                return (target,)
+            case "stored":
+                return self.holders(operation.name)
+            case _:
+                return self.candidates(operation.name, model)
 
     def candidates(self, operation: str, model: str) -> Sequence[Target]:
         """Return who may serve, in the order to try them. Raises Refused: 503 for nobody at all, 403 for the model."""

@@ -1,0 +1,199 @@
+"""The provider's answer on its way back, whole or live: read, judged, said in the caller's dialect, accounted for."""
+
+from collections.abc import Sequence
+from functools import partial
+from time import perf_counter
+from typing import Final
+
+from trustgate.contract.context import Chunk, RequestContext
+from trustgate.contract.errors import Refused
+from trustgate.contract.event import PolicyFinding
+from trustgate.contract.speech import Hearing, Spoken, Verbatim
+from trustgate.contract.upstream import Header, Upstream, UpstreamFailure
+from trustgate.contract.verdict import Answer, Deny, Rewrite
+from trustgate.enforcement.run import Runner
+from trustgate.forwarding.exchange import Forwarded, refusal
+from trustgate.forwarding.headers import content_type, lookup, returned
+from trustgate.providers.estimate import estimate_usage
+from trustgate.ready import CallerReady
+from trustgate.relay import buffered
+from trustgate.relay.decoded import decoded
+from trustgate.relay.kind import has_events, ignored_stream, is_live
+from trustgate.relay.render import answered, denied, error_event, refuse
+from trustgate.relay.reply import Whole
+from trustgate.relay.streamed import Guarded, Passing, Replay, Untouched, hold
+from trustgate.relay.tap import Tap
+from trustgate.underway import Exchange, keep_strongest
+
+JSON: Final = (b"content-type", b"application/json")
+
+
+class Carrier:
+    """Carries answers back. `most` is how many bytes of one are held at once."""
+
+    def __init__(self, runner: Runner, *, most: int) -> None:
+        self._runner = runner
+        self._most = most
+
+    async def carry(
+        self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, forwarded: Forwarded
+    ) -> Whole | Passing:
+        """Return what goes to the caller. Raises Refused for what cannot go there."""
+        provider, hearing, record = forwarded.target.provider, forwarded.spoken.hearing, exchange.record
+        live, upstream = False, forwarded.upstream
+        heads = lookup(upstream.headers)
+        exchange.extra.append((b"x-selected-provider", provider.encode()))
+        if record.model != record.requested_model:
+            exchange.extra.append((b"x-selected-model", record.model.encode("latin-1", "replace")))
+        try:
+            if encoding := heads.get(b"content-encoding"):
+                upstream = decoded(upstream, encoding)
+                heads = lookup(upstream.headers)
+            live = is_live(upstream.status, heads, hearing, stream=ctx.body.stream)
+            if live:
+                return await self._carry_live(exchange, caller, ctx, upstream, forwarded)
+            raw = await buffered.read_bounded(upstream, heads, self._most)
+        except UpstreamFailure as failure:
+            raise refusal(failure, provider) from failure
+        finally:
+            if not live:
+                record.provider_seconds = perf_counter() - exchange.forwarded_from
+                await upstream.aclose()
+        answer = Whole(status=upstream.status, headers=returned(upstream.headers), body=raw)
+        return await self._carry_whole(exchange, caller, ctx, answer, forwarded.spoken)
+
+    async def _carry_whole(
+        self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, answer: Whole, spoken: Spoken
+    ) -> Whole:
+        status, headers, raw = answer.status, answer.headers, answer.body
+        hearing, record = spoken.hearing, exchange.record
+        if status >= 400:
+            return _failed(exchange, status, headers, raw, hearing)
+        said = hearing.lens.answer(raw) if hearing.unbounded else buffered.judge(status, raw, hearing.lens, headers)
+        if said is not None:
+            record.usage, record.finish_reason, record.service_tier = said.usage, said.finish_reason, said.service_tier
+            record.model = said.model or record.model
+            if said.usage is None and ctx.operation.family == "chat":
+                record.usage = estimate_usage(ctx.body.json(), hearing.lens.text(raw))
+        if ctx.body.stream and not hearing.unbounded:
+            raise ignored_stream("a stream, and sent a whole answer")
+        raw = hearing.whole(raw)
+        if spoken.translated:
+            headers = content_type(headers, JSON[1])
+        if caller.chains.pre_response and status < 300:
+            view = partial(buffered.view, status, hearing.caller)
+            ruling = await self._runner.pre_response(caller.chains, ctx, view(raw), exchange.findings, view)
+            exchange.extra += ruling.headers
+            if ruling.stop is not None:
+                return stopped_by(ruling.stop)
+            raw = raw if ruling.body is None else ruling.body
+        return Whole(status=status, headers=headers, body=raw)
+
+    async def _carry_live(
+        self,
+        exchange: Exchange,
+        caller: CallerReady,
+        ctx: RequestContext,
+        upstream: Upstream,
+        forwarded: Forwarded,
+    ) -> Whole | Passing:
+        record, chains, hearing = exchange.record, caller.chains, forwarded.spoken.hearing
+        record.streaming = True
+        exchange.extra += ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+        if chains.buffers_stream and not hearing.unbounded:
+            stopped, upstream = await self._hold(exchange, caller, ctx, upstream, hearing)
+            if stopped is not None:
+                return stopped
+            hearing = Verbatim(hearing.caller, mend=hearing.mend)
+        headers = returned(upstream.headers)
+        if exchange.array is not None:
+            headers = content_type(headers, JSON[1])
+        elif forwarded.spoken.translated:
+            headers = content_type(headers, hearing.caller.framing.content_type)
+
+        def explain(failure: UpstreamFailure) -> Refused:
+            return refusal(failure, forwarded.target.provider)
+
+        trace_id = exchange.trace.trace_id
+        if not has_events(headers, hearing):
+            return Untouched(upstream, headers, hearing=hearing, dialect=exchange.dialect, explain=explain)
+        if not chains.on_chunk:
+            return Passing(
+                upstream, headers, hearing=hearing, dialect=exchange.dialect, explain=explain, request_id=trace_id
+            )
+        last_words: dict[str, PolicyFinding] = {}
+
+        async def judge(chunk: Chunk) -> Rewrite | Deny | None:
+            said: list[PolicyFinding] = []
+            verdict = await self._runner.on_chunk(chains, ctx, chunk, said)
+            keep_strongest(last_words, said, exchange.findings)
+            return verdict
+
+        return Guarded(
+            upstream,
+            headers,
+            hearing=hearing,
+            dialect=exchange.dialect,
+            explain=explain,
+            judge=judge,
+            hold_back=max(link.hold_back for link in chains.on_chunk),
+            request_id=trace_id,
+        )
+
+    async def _hold(
+        self,
+        exchange: Exchange,
+        caller: CallerReady,
+        ctx: RequestContext,
+        upstream: Upstream,
+        hearing: Hearing,
+    ) -> tuple[Whole | None, Upstream]:
+        """Hold a whole stream for the policies that judge only whole answers; nothing has been sent yet."""
+        limit, tap, lens = self._most, Tap(hearing.lens), hearing.caller
+
+        def render(refused: Refused) -> bytes:
+            return error_event(refused, exchange.dialect, lens.framing, exchange.trace.trace_id)
+
+        translated = hearing.live(upstream, tap.feed, render)
+        try:
+            parts = await hold(translated or upstream, limit)
+        finally:
+            await upstream.aclose()
+        if parts is None:
+            raise buffered.too_large(limit)
+        if translated is None:
+            tap.feed(b"".join(parts))
+        _account_held(exchange, tap)
+        view = partial(buffered.view_of_stream, upstream.status, lens)
+        ruling = await self._runner.pre_response(caller.chains, ctx, view(b"".join(parts)), exchange.findings, view)
+        exchange.extra += ruling.headers
+        stopped = None if ruling.stop is None else stopped_by(ruling.stop)
+        return stopped, Replay(upstream, parts if ruling.body is None else [ruling.body])
+
+
+def _failed(exchange: Exchange, status: int, headers: Sequence[Header], raw: bytes, hearing: Hearing) -> Whole:
+    """A provider's refusal: in its own words where the caller reads them, in the caller's dialect otherwise."""
+    exchange.record.reason = "provider_error"
+    fault = hearing.fault(status, raw, headers)
+    if fault is not None:
+        kept = [header for header in headers if not header[0].startswith(b"content-")]
+        told = refuse(fault, exchange.dialect, exchange.trace.trace_id)
+        return Whole(status=status, headers=[*told.headers, *kept], body=told.body)
+    if not hearing.unbounded:
+        buffered.judge(status, raw, hearing.lens, headers)
+    exchange.extra.append((b"x-ag-error-source", b"upstream"))
+    return Whole(status=status, headers=headers, body=raw)
+
+
+def _account_held(exchange: Exchange, tap: Tap) -> None:
+    """What a held stream used is used, whether or not the caller will see any of it."""
+    tap.read_end()
+    record = exchange.record
+    record.usage, record.finish_reason, record.model = tap.usage, tap.finish_reason, tap.model or record.model
+
+
+def stopped_by(stop: Answer | Deny) -> Whole:
+    """Return the answer of a policy that gave one. Raises Refused for one that refuses."""
+    if isinstance(stop, Answer):
+        return answered(stop)
+    raise denied(stop)
