@@ -1,36 +1,94 @@
 """TrustGate: a gateway for LLM and agent traffic. This module is what a plugin imports."""
 
-from trustgate.contract.context import AnswerView, Body, Caller, Chunk, Operation, RequestContext
+from trustgate.contract.context import (
+    AnswerView,
+    Body,
+    Caller,
+    Chosen,
+    Chunk,
+    Operation,
+    Origin,
+    Outcome,
+    RequestContext,
+)
+from trustgate.contract.cost import Cost
+from trustgate.contract.edits import REMOVED, Edits, edited
 from trustgate.contract.hookspecs import hookimpl
 from trustgate.contract.policy import Duration, PolicyRef, PolicySettings, Secret, seconds
-from trustgate.contract.ports import Allowance, Limiter, Services, StateUnavailable
+from trustgate.contract.ports import (
+    Allowance,
+    HttpAnswer,
+    Limiter,
+    Match,
+    NotEvaluated,
+    Reservation,
+    Services,
+    ServiceUnavailable,
+    Standing,
+    StateUnavailable,
+    Take,
+    Want,
+)
+from trustgate.contract.prompt import (
+    Attachment,
+    Function,
+    OfferedTool,
+    Piece,
+    Prompt,
+    ToolCall,
+    ToolResult,
+    Unreadable,
+)
 from trustgate.contract.usage import Usage
 from trustgate.contract.verdict import Answer, ChunkVerdict, Deny, Proceed, Rewrite, Verdict
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "REMOVED",
     "Allowance",
     "Answer",
     "AnswerView",
+    "Attachment",
     "Body",
     "Caller",
+    "Chosen",
     "Chunk",
     "ChunkVerdict",
+    "Cost",
     "Deny",
     "Duration",
+    "Edits",
+    "Function",
+    "HttpAnswer",
     "Limiter",
+    "Match",
+    "NotEvaluated",
+    "OfferedTool",
     "Operation",
+    "Origin",
+    "Outcome",
+    "Piece",
     "PolicyRef",
     "PolicySettings",
     "Proceed",
+    "Prompt",
     "RequestContext",
+    "Reservation",
     "Rewrite",
     "Secret",
+    "ServiceUnavailable",
     "Services",
+    "Standing",
     "StateUnavailable",
+    "Take",
+    "ToolCall",
+    "ToolResult",
+    "Unreadable",
     "Usage",
     "Verdict",
+    "Want",
+    "edited",
     "hookimpl",
     "seconds",
 ]

@@ -2,17 +2,19 @@
 
 Every implementation may take any subset of the arguments, by name:
 `ctx` the request, `settings` the policy's parsed settings, `policy` which configured policy this is,
-`services` the limiter and its fellows, and per stage `answer`, `chunk` or `usage`.
+`services` the limiter and its fellows, `kept` what this policy's last hook for this request kept (None at first), and
+per stage `target`, `answer`, `chunk`, `outcome` or `origin`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pluggy
 
-from trustgate.contract.context import AnswerView, Chunk, RequestContext
+from trustgate.contract.context import AnswerView, Chosen, Chunk, Origin, Outcome, RequestContext
 from trustgate.contract.policy import PolicyRef, PolicySettings
 from trustgate.contract.ports import Services
-from trustgate.contract.usage import Usage
+from trustgate.contract.upstream import Header
 from trustgate.contract.verdict import ChunkVerdict, Verdict
 
 PROJECT = "trustgate"
@@ -32,6 +34,13 @@ async def pre_request(ctx: RequestContext, settings: Any, policy: PolicyRef, ser
 
 
 @hookspec
+async def pre_call(
+    ctx: RequestContext, target: Chosen, settings: Any, policy: PolicyRef, services: Services, kept: Any
+) -> Verdict:
+    """After a target was chosen and before it is called, anew for each. May rewrite, change the model or deny."""
+
+
+@hookspec
 async def pre_response(
     ctx: RequestContext, answer: AnswerView, settings: Any, policy: PolicyRef, services: Services
 ) -> Verdict:
@@ -47,6 +56,22 @@ async def on_chunk(
 
 @hookspec
 async def post_response(
-    ctx: RequestContext, usage: Usage, settings: Any, policy: PolicyRef, services: Services
+    ctx: RequestContext,
+    outcome: Outcome,
+    answer: AnswerView | None,
+    settings: Any,
+    policy: PolicyRef,
+    services: Services,
+    kept: Any,
 ) -> None:
-    """After the last byte, whatever the end was. Cannot change anything."""
+    """After the last byte, whatever the end was. Cannot change anything. `answer` is there for a complete good one."""
+
+
+@hookspec
+async def refund(ctx: RequestContext, settings: Any, policy: PolicyRef, services: Services, kept: Any) -> None:
+    """A request that this policy let pass was refused before anybody was asked: give back what it took."""
+
+
+@hookspec
+def browser(origin: Origin, settings: Any, policy: PolicyRef) -> Sequence[Header] | None:
+    """Say with which headers a page of that origin may ask, or None for not at all. Runs before a key is looked at."""

@@ -45,6 +45,17 @@ class PolicySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Return how many characters of a live stream `on_chunk` must be able to see and change at once."""
         return 0
 
+    def step(self) -> int:
+        """Return after how many new characters of a choice `on_chunk` is asked again; 0 is whenever some come.
+
+        For hooks that ask somebody else. What was not yet looked at is held back, whatever `hold_back` says.
+        """
+        return 0
+
+    def skips(self) -> frozenset[str]:
+        """Return the hooks that these settings do not need: what is not needed costs nothing."""
+        return frozenset()
+
 
 class PolicyRef(Struct, frozen=True, kw_only=True):
     """Which configured policy is running; `scope` and `subject` name what its counters count."""

@@ -1,11 +1,42 @@
 """The world as plugins may reach it. Each port has at least two implementations and one contract test."""
 
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from time import time
+from typing import Any, Protocol
 
 from msgspec import Struct
 
+from trustgate.contract.cost import Pricing
+from trustgate.contract.upstream import Call, Header
+from trustgate.contract.usage import Usage
 
-class Allowance(Struct, frozen=True, kw_only=True):
+
+class StateUnavailable(Exception):
+    """The store behind a port cannot be reached; the policy's `on_error` decides what that means."""
+
+
+class ServiceUnavailable(Exception):
+    """A service that a policy asks did not answer, or is not asked because it just failed; `on_error` decides."""
+
+
+class NotEvaluated(Exception):
+    """What a policy wanted is not done while its verdict is only being explained; the message says what it was."""
+
+
+class Take(Struct, frozen=True, kw_only=True):
+    """What is taken of one limit: `cost` of `limit` in any `window` seconds, which slides.
+
+    `until` (Unix seconds) is for periods of the calendar instead: the key names the period, which ends then.
+    """
+
+    key: str
+    limit: int
+    window: float
+    cost: int = 1
+    until: float = 0.0
+
+
+class Allowance(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a limiter said: whether it was taken, how much is left, and in how many seconds more can be taken."""
 
     allowed: bool
@@ -16,7 +47,7 @@ class Allowance(Struct, frozen=True, kw_only=True):
 
 
 class Limiter(Protocol):
-    """Counts over sliding windows. Taking is atomic: two callers never both get the last one."""
+    """Counts over windows, and who is inside. Taking is atomic: two callers never both get the last one."""
 
     async def take(self, key: str, *, limit: int, window: float, cost: int = 1) -> Allowance:
         """Take `cost` out of `limit` per `window` seconds, or take nothing and say when to come back.
@@ -25,15 +56,178 @@ class Limiter(Protocol):
         `window` * 65/64 seconds later: time is counted in 64 slots a window. Raises StateUnavailable.
         """
 
+    async def take_all(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
+        """Take of every one, or of none when one has too little: then that one's allowance says so. One step for all,
+        so that no other caller comes between. Raises StateUnavailable."""
+
+    async def look(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
+        """Say of each what `take_all` would, and take nothing. Raises StateUnavailable."""
+
     async def refund(self, key: str, *, window: float, cost: int = 1) -> None:
         """Give back what was taken for something that did not happen. Raises StateUnavailable."""
 
+    async def refund_all(self, takes: Sequence[Take]) -> None:
+        """Give back all that was taken together. Raises StateUnavailable."""
 
-class StateUnavailable(Exception):
-    """The store behind a port cannot be reached; the policy's `on_error` decides what that means."""
+    async def enter(self, key: str, ticket: str, *, limit: int, lease: float) -> Allowance:
+        """Be one of at most `limit` at a time. Whoever does not leave, by its `ticket`, is out after `lease` seconds.
+
+        `retry_after` of a refusal is a guess: nobody knows when somebody leaves. Raises StateUnavailable.
+        """
+
+    async def leave(self, key: str, ticket: str) -> None:
+        """Make room. Leaving twice is leaving once. Raises StateUnavailable."""
+
+
+class Want(Struct, frozen=True, kw_only=True):
+    """What is wanted of one budget: `amount` units of `limit` in any `window` seconds.
+
+    Units are whole: tokens, or billionths of a US dollar. `until` (Unix seconds) is for periods of the calendar
+    instead: the key names the period, which ends then. `strict` refuses what does not fit as a whole; otherwise one is
+    let through while anything is left, so that use exceeds the limit by at most what was reserved.
+    """
+
+    key: str
+    limit: int
+    window: float
+    amount: int
+    until: float = 0.0
+    strict: bool = False
+
+
+class Standing(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a budget stands: what is used and settled, what is reserved by requests under way, what is left of it."""
+
+    limit: int
+    used: int
+    reserved: int
+    remaining: int
+    reset_after: float
+    short: bool = False
+    retry_after: float = 0.0
+
+
+class Reservation(Struct, frozen=True, kw_only=True):
+    """What `reserve` said. `allowed` false means that nothing was reserved; which budgets were short they say."""
+
+    id: str
+    allowed: bool
+    wants: tuple[Want, ...]
+    standings: tuple[Standing, ...]
+
+
+class Ledger(Protocol):
+    """Budgets: reserved before, settled after, whatever happens in between. Every step is atomic over all budgets."""
+
+    async def reserve(self, wants: Sequence[Want], *, lease: float) -> Reservation:
+        """Reserve of every budget, or of none. What is not settled within `lease` seconds is free again.
+
+        Raises StateUnavailable.
+        """
+
+    async def settle(self, reservation: Reservation, amounts: Sequence[int]) -> tuple[Standing, ...]:
+        """Put what was really used in the place of what was reserved, also after its lease; zero gives it back.
+
+        Settling twice is settling once. Raises StateUnavailable.
+        """
+
+    async def look(self, wants: Sequence[Want]) -> tuple[Standing, ...]:
+        """Say how budgets stand, and change nothing. Raises StateUnavailable."""
+
+
+class Cache(Protocol):
+    """Keeps bytes for a while. What it holds is bounded: it may forget sooner."""
+
+    async def get(self, key: str) -> bytes | None:
+        """Return what is kept. Raises StateUnavailable."""
+
+    async def set(self, key: str, value: bytes, *, ttl: float) -> None:
+        """Keep a value for `ttl` seconds. Raises StateUnavailable."""
+
+    async def add(self, key: str, value: bytes, *, ttl: float) -> bool:
+        """Keep a value unless there is one; says whether there was none. Atomic. Raises StateUnavailable."""
+
+    async def delete(self, key: str) -> None:
+        """Forget. Raises StateUnavailable."""
+
+
+class Match(Struct, frozen=True, kw_only=True):
+    """A neighbour: its cosine similarity to what was looked for, the text it was kept under, and its value."""
+
+    similarity: float
+    text: str
+    value: bytes
+
+
+class Vectors(Protocol):
+    """Keeps values by vectors, in partitions that never see one another."""
+
+    async def add(self, partition: str, vector: Sequence[float], text: str, value: bytes, *, ttl: float) -> None:
+        """Keep a value for `ttl` seconds; the same text in a partition is kept once. Raises StateUnavailable."""
+
+    async def nearest(self, partition: str, vector: Sequence[float], *, at_least: float, most: int) -> list[Match]:
+        """Return at most `most` values of similarity `at_least`, the nearest first. Raises StateUnavailable."""
+
+
+class Embedded(Struct, frozen=True, kw_only=True):
+    """Vectors of unit length, one a text, and what making them used."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage = Usage()
+
+
+class Embedder(Protocol):
+    """Makes vectors of texts."""
+
+    async def embed(self, gateway_id: str, registry: str, model: str, texts: Sequence[str]) -> Embedded:
+        """Ask a registry of that gateway, by name or id, for embeddings; the registry `hashing` needs nobody.
+
+        Raises ServiceUnavailable, also for a registry that there is not.
+        """
+
+
+class HttpAnswer(Struct, frozen=True, kw_only=True):
+    """What a service answered, whole; header names are lower case."""
+
+    status: int
+    headers: Sequence[Header]
+    body: bytes
+
+
+class Outbound(Protocol):
+    """HTTP to services that policies ask. One that keeps failing is not asked for a while: then the answer is quick."""
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Sequence[Header] = (),
+        body: bytes = b"",
+        within: float,
+        limit: int = 1024 * 1024,
+    ) -> HttpAnswer:
+        """Return a whole answer of at most `limit` bytes. Statuses of 500 and above, and 429, count as failures for the
+        circuit but are returned. Raises ServiceUnavailable when there was none within `within` seconds."""
+
+    async def send_call(self, call: Call, *, within: float, limit: int = 1024 * 1024) -> HttpAnswer:
+        """The same for a call that somebody else has put together, such as a signed one. Raises ServiceUnavailable."""
 
 
 class Services(Struct, frozen=True, kw_only=True):
-    """The only way a plugin reaches the world."""
+    """The only way a plugin reaches the world.
+
+    `estimate(body, said)` guesses what a parsed request and the text of its answer use; `clock` is Unix seconds;
+    `vectors` are the stores that this process has, by name; `variables` are settings of the process that plugins read.
+    """
 
     limiter: Limiter
+    ledger: Ledger
+    cache: Cache
+    vectors: Mapping[str, Vectors]
+    embedder: Embedder
+    http: Outbound
+    pricing: Pricing
+    estimate: Callable[[Any, str], Usage]
+    clock: Callable[[], float] = time
+    variables: Mapping[str, str] = {}

@@ -7,13 +7,22 @@ from msgspec import Struct
 
 from trustgate.contract.upstream import Header
 
+Details = Mapping[str, Any] | Struct | None
+"""What goes into the event beside a decision: never what a prompt or an answer says. A struct costs nothing to make."""
+
 
 class Proceed(Struct, frozen=True, kw_only=True):
-    """Go on. `body` replaces the request's (or answer's); `headers` go to the caller, `details` to the event."""
+    """Go on. `body` replaces the request's (or answer's); `headers` go to the caller, `details` to the event.
+
+    `model` asks for another model in the place of the caller's; at `pre_call` targets are then chosen anew. `kept` is
+    for the policy itself: its later hooks get it back under that name, and nobody else does.
+    """
 
     body: bytes | bytearray | None = None
+    model: str = ""
+    kept: Any = None
     headers: Sequence[Header] = ()
-    details: Mapping[str, Any] | None = None
+    details: Details = None
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -23,7 +32,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     status: int = 200
     content_type: str = "application/json"
     headers: Sequence[Header] = ()
-    details: Mapping[str, Any] | None = None
+    details: Details = None
 
 
 class Deny(Struct, frozen=True, kw_only=True):
@@ -36,14 +45,14 @@ class Deny(Struct, frozen=True, kw_only=True):
     retry_after: float | None = None
     retry: bool | None = None
     headers: Sequence[Header] = ()
-    details: Mapping[str, Any] | None = None
+    details: Details = None
 
 
 class Rewrite(Struct, frozen=True, kw_only=True):
     """Replace the unreleased text of a live stream with this."""
 
     text: str
-    details: Mapping[str, Any] | None = None
+    details: Details = None
 
 
 Verdict = Proceed | Answer | Deny | None
