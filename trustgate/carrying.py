@@ -10,16 +10,17 @@ from trustgate.contract.errors import Refused
 from trustgate.contract.event import PolicyFinding
 from trustgate.contract.speech import Hearing, Spoken, Verbatim
 from trustgate.contract.upstream import Header, Upstream, UpstreamFailure
-from trustgate.contract.verdict import Answer, Deny, Rewrite
+from trustgate.contract.verdict import Deny, Rewrite
 from trustgate.enforcement.run import Runner
 from trustgate.forwarding.exchange import Forwarded, refusal
 from trustgate.forwarding.headers import content_type, lookup, returned
+from trustgate.policed import stopped_by
 from trustgate.providers.estimate import estimate_usage
 from trustgate.ready import CallerReady
 from trustgate.relay import buffered
 from trustgate.relay.decoded import decoded
 from trustgate.relay.kind import has_events, ignored_stream, is_live
-from trustgate.relay.render import answered, denied, error_event, refuse
+from trustgate.relay.render import error_event, refuse
 from trustgate.relay.reply import Whole
 from trustgate.relay.streamed import Guarded, Passing, Replay, Untouched, hold
 from trustgate.relay.tap import Tap
@@ -82,10 +83,10 @@ class Carrier:
             headers = content_type(headers, JSON[1])
         if caller.chains.pre_response and status < 300:
             view = partial(buffered.view, status, hearing.caller)
-            ruling = await self._runner.pre_response(caller.chains, ctx, view(raw), exchange.findings, view)
+            ruling = await self._runner.pre_response(caller.chains, ctx, view(raw), exchange.trail, view)
             exchange.extra += ruling.headers
             if ruling.stop is not None:
-                return stopped_by(ruling.stop)
+                return stopped_by(exchange, ruling)
             raw = raw if ruling.body is None else ruling.body
         return Whole(status=status, headers=headers, body=raw)
 
@@ -121,12 +122,12 @@ class Carrier:
             return Passing(
                 upstream, headers, hearing=hearing, dialect=exchange.dialect, explain=explain, request_id=trace_id
             )
-        last_words: dict[str, PolicyFinding] = {}
+        said, last_words = exchange.trail.beside(), dict[str, PolicyFinding]()
 
         async def judge(chunk: Chunk) -> Rewrite | Deny | None:
-            said: list[PolicyFinding] = []
             verdict = await self._runner.on_chunk(chains, ctx, chunk, said)
-            keep_strongest(last_words, said, exchange.findings)
+            keep_strongest(last_words, said.findings, exchange.trail.findings)
+            said.findings.clear()
             return verdict
 
         return Guarded(
@@ -136,7 +137,7 @@ class Carrier:
             dialect=exchange.dialect,
             explain=explain,
             judge=judge,
-            hold_back=max(link.hold_back for link in chains.on_chunk),
+            hold_back=chains.hold_back,
             request_id=trace_id,
         )
 
@@ -165,9 +166,9 @@ class Carrier:
             tap.feed(b"".join(parts))
         _account_held(exchange, tap)
         view = partial(buffered.view_of_stream, upstream.status, lens)
-        ruling = await self._runner.pre_response(caller.chains, ctx, view(b"".join(parts)), exchange.findings, view)
+        ruling = await self._runner.pre_response(caller.chains, ctx, view(b"".join(parts)), exchange.trail, view)
         exchange.extra += ruling.headers
-        stopped = None if ruling.stop is None else stopped_by(ruling.stop)
+        stopped = None if ruling.stop is None else stopped_by(exchange, ruling)
         return stopped, Replay(upstream, parts if ruling.body is None else [ruling.body])
 
 
@@ -190,10 +191,3 @@ def _account_held(exchange: Exchange, tap: Tap) -> None:
     tap.read_end()
     record = exchange.record
     record.usage, record.finish_reason, record.model = tap.usage, tap.finish_reason, tap.model or record.model
-
-
-def stopped_by(stop: Answer | Deny) -> Whole:
-    """Return the answer of a policy that gave one. Raises Refused for one that refuses."""
-    if isinstance(stop, Answer):
-        return answered(stop)
-    raise denied(stop)

@@ -6,7 +6,7 @@ became of the request, and lets its event leave.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Final
@@ -15,17 +15,20 @@ from trustgate.admission.form import check_media, check_size
 from trustgate.admission.operation import Asked, ask
 from trustgate.admission.plan import charge
 from trustgate.admission.session import session_id
-from trustgate.carrying import JSON, Carrier, stopped_by
+from trustgate.carrying import JSON, Carrier
 from trustgate.config.snapshot import Snapshot
 from trustgate.contract.context import Body, RequestContext
 from trustgate.contract.errors import Refused
 from trustgate.contract.ports import StateUnavailable
+from trustgate.contract.speech import Spoken
 from trustgate.contract.sse import SSE
+from trustgate.contract.target import Target
 from trustgate.contract.upstream import Transport
-from trustgate.contract.usage import Usage
+from trustgate.enforcement.chain import Chains
 from trustgate.enforcement.run import Ruling, Runner
 from trustgate.forwarding.exchange import Ask, Forwarded, Forwarder
 from trustgate.forwarding.models import by_id, list_models, render_models
+from trustgate.policed import answer_of, chosen, origin_of, outcome_of, reread, stopped_by
 from trustgate.providers.asked import read_body
 from trustgate.providers.counting import estimated_count
 from trustgate.providers.speech import Asking, speak
@@ -36,7 +39,7 @@ from trustgate.relay.reply import Whole
 from trustgate.relay.streamed import Passing
 from trustgate.settings import Limits
 from trustgate.telemetry.record import Record
-from trustgate.underway import Arrival, CallerLeft, Exchange, account, begin, dressed
+from trustgate.underway import Arrival, CallerLeft, Exchange, Sent, account, begin, dressed
 
 STEPS: Final = ("admission", "enforcement", "forwarding", "providers", "relay", "telemetry")
 log = logging.getLogger("trustgate.lifecycle")
@@ -88,6 +91,10 @@ class Lifecycle:
             log.exception("request %s failed", exchange.trace.trace_id)
             exchange.record.reason = "internal_error"
             reply = refuse(_INTERNAL, exchange.dialect, exchange.trace.trace_id)
+        if b"origin" in headers:
+            self._allow_browser(exchange, arrival, headers)
+        if isinstance(reply, Passing) and exchange.caller is not None and exchange.caller.chains.wants_answer:
+            exchange.sent = Sent(self._limits.max_buffered_answer_bytes)
         exchange.reply = reply
         exchange.headers = dressed(exchange, reply)
         return exchange
@@ -103,12 +110,15 @@ class Lifecycle:
         record.end()
         record.client_disconnected = disconnected
         account(exchange, disconnected=disconnected)
-        if exchange.caller is not None and exchange.ctx is not None and exchange.caller.chains.post_response:
-            task = asyncio.create_task(self._afterwards_of(exchange, exchange.caller, exchange.ctx))
-            self._afterwards.add(task)
-            task.add_done_callback(self._afterwards.discard)
-        else:
+        left = (
+            None if exchange.caller is None or exchange.ctx is None else self._settle(exchange, exchange.caller.chains)
+        )
+        if left is None:
             record.close_with(self._emit)
+            return
+        task = asyncio.create_task(self._close_after(left, exchange))
+        self._afterwards.add(task)
+        task.add_done_callback(self._afterwards.discard)
 
     async def idle(self) -> None:
         """Return once no request is under way."""
@@ -121,17 +131,35 @@ class Lifecycle:
         while self._afterwards:
             await asyncio.gather(*self._afterwards, return_exceptions=True)
 
-    async def _afterwards_of(self, exchange: Exchange, caller: CallerReady, ctx: RequestContext) -> None:
-        usage = exchange.record.usage or Usage()
+    def _settle(self, exchange: Exchange, chains: Chains) -> Awaitable[None] | None:
+        """Tell the policies how it ended. Returns what they wait for, where they wait for something."""
+        if not chains.post_response and not (chains.refund and exchange.trail.kept):
+            return None
+        ctx, trail = exchange.ctx, exchange.trail
+        assert ctx is not None, "no policy has run without a context"
+        waits = []
+        if chains.refund and not (exchange.attempts or exchange.answered_by):
+            waits.append(self._runner.refund(chains, ctx, trail))
+        if chains.post_response:
+            outcome = outcome_of(exchange, self._parts.services.pricing)
+            answer = partial(answer_of, exchange)
+            waits.append(self._runner.post_response(chains, ctx, outcome, answer, trail))
+        exchange.record.findings = tuple(trail.findings)
+        left = [each for each in waits if each is not None]
+        return _one_by_one(left) if left else None
+
+    async def _close_after(self, left: Awaitable[None], exchange: Exchange) -> None:
         try:
-            await self._runner.post_response(caller.chains, ctx, usage, exchange.findings)
+            await left
         finally:
-            exchange.record.findings = tuple(exchange.findings)
+            exchange.record.findings = tuple(exchange.trail.findings)
             exchange.record.close_with(self._emit)
 
     async def _steps(self, exchange: Exchange, arrival: Arrival, headers: Mapping[bytes, bytes]) -> Whole | Passing:
         record = exchange.record
         check_size(arrival.headers, self._limits.max_header_bytes)
+        if arrival.method == "OPTIONS" and (allowed := self._preflight(exchange, arrival, headers)):
+            return allowed
         asked = ask(arrival.method, arrival.path)
         exchange.dialect = asked.operation.dialect
         caller = self._admit(exchange, asked, headers)
@@ -141,7 +169,7 @@ class Lifecycle:
         ruling = await self._enforce(exchange, caller, ctx)
         record.enforced_at = perf_counter()
         if ruling.stop is not None:
-            return stopped_by(ruling.stop)
+            return stopped_by(exchange, ruling)
         return await self._serve(exchange, caller, ruling.ctx, asked, arrival)
 
     async def _serve(
@@ -200,10 +228,9 @@ class Lifecycle:
                 log.warning("the plan of gateway %s cannot be counted: the request was let through", gateway.id)
                 exchange.extra.append((b"x-ag-policy-degraded", b"plan"))
 
-        def read(raw: bytes) -> Body:
-            return read_body(raw, ctx.operation, ctx.body.model, ctx.headers)
-
-        ruling = await self._runner.pre_request(caller.chains, ctx, exchange.findings, read)
+        if not caller.chains.pre_request:
+            return Ruling(ctx=ctx)
+        ruling = await self._runner.pre_request(caller.chains, ctx, exchange.trail, partial(reread, ctx))
         exchange.ctx = ruling.ctx
         exchange.record.model = ruling.ctx.body.model
         exchange.extra += ruling.headers
@@ -222,26 +249,41 @@ class Lifecycle:
     async def _forward(
         self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, asked: Asked, arrival: Arrival
     ) -> Forwarded:
-        candidates = caller.pool.asked(ctx.operation, ctx.body.model, asked.item)
+        decide = None
+        if caller.chains.pre_call:
+            candidates = await self._choose(exchange, caller, ctx, asked)
+            decide = partial(self._decide_again, exchange, caller)
+        else:
+            candidates = caller.pool.asked(ctx.operation, ctx.body.model, asked.item)
         if ctx.operation.family == "passthrough":
             exchange.dialect = candidates[0].dialect
-        asking = Asking(
-            operation=ctx.operation,
-            method=arrival.method,
-            body=ctx.body,
-            item=asked.item,
-            rest=asked.rest,
-            query=arrival.query,
-            strict=caller.strict,
-        )
+
+        def say(target: Target) -> Spoken:
+            now = exchange.ctx
+            assert now is not None, "what is forwarded was admitted"
+            exchange.chosen = chosen(target, now.body)
+            return speak(
+                Asking(
+                    operation=now.operation,
+                    method=arrival.method,
+                    body=now.body,
+                    item=asked.item,
+                    rest=asked.rest,
+                    query=arrival.query,
+                    strict=caller.strict,
+                ),
+                target,
+            )
+
         exchange.forwarded_from = perf_counter()
         forward = self._forwarder.find if ctx.operation.family == "stored" else self._forwarder.forward
         forwarded = await forward(
             Ask(
-                speak=partial(speak, asking),
+                speak=say,
                 headers=arrival.headers,
                 agent=ctx.headers.get(b"user-agent"),
                 traceparent=exchange.trace.traceparent(),
+                decide=decide,
             ),
             candidates,
             exchange.attempts,
@@ -252,7 +294,76 @@ class Lifecycle:
             exchange.extra.append((b"x-ag-dropped-params", ", ".join(losses).encode("ascii", "replace")))
         return forwarded
 
+    async def _choose(
+        self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, asked: Asked
+    ) -> Sequence[Target]:
+        """Return the candidates, the first of them approved by the policies; one that they want otherwise is asked for
+        under the other model, and its policies decide anew."""
+        for _ in range(MAX_REROUTES):
+            candidates = caller.pool.asked(ctx.operation, ctx.body.model, asked.item)
+            ruling = await self._ask_policies(exchange, caller, ctx, candidates[0])
+            if ruling.ctx.body.model == ctx.body.model:
+                return candidates
+            ctx = ruling.ctx
+        raise Refused(
+            "policy_conflict",
+            "The policies of this gateway send this request from one model to the next without an end.",
+            status=503,
+            retry=False,
+        )
 
+    async def _decide_again(self, exchange: Exchange, caller: CallerReady, target: Target) -> None:
+        """Have the policies decide about the next target. Raises Refused."""
+        ctx = exchange.ctx
+        assert ctx is not None, "what is forwarded was admitted"
+        ruling = await self._ask_policies(exchange, caller, ctx, target)
+        if ruling.ctx.body.model != ctx.body.model:
+            raise Refused("model_not_allowed", "The next provider may not serve this model.", status=503, retry=True)
+
+    async def _ask_policies(
+        self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, target: Target
+    ) -> Ruling:
+        subject = chosen(target, ctx.body)
+        ruling = await self._runner.pre_call(caller.chains, ctx, subject, exchange.trail, partial(reread, ctx))
+        exchange.extra += ruling.headers
+        if ruling.stop is not None:
+            stopped_by(exchange, ruling)
+        exchange.ctx = ruling.ctx
+        exchange.record.model = ruling.ctx.body.model
+        return ruling
+
+    def _preflight(self, exchange: Exchange, arrival: Arrival, headers: Mapping[bytes, bytes]) -> Whole | None:
+        """Answer a browser that asks whether it may ask; None where nobody has said anything about browsers."""
+        origin = origin_of(headers, preflight=True)
+        if origin is None:
+            return None
+        exchange.record.operation = "preflight"
+        links = exchange.ready.browser_links(headers, arrival.path)
+        allowed = self._runner.browser(links, origin) if links else None
+        if allowed is not None:
+            return Whole(status=204, headers=allowed, body=b"")
+        if links:
+            raise Refused(
+                "origin_not_allowed", "Pages of this origin may not ask here.", status=403, param="origin", retry=False
+            )
+        return None
+
+    def _allow_browser(self, exchange: Exchange, arrival: Arrival, headers: Mapping[bytes, bytes]) -> None:
+        """Let a page read the answer, a refusal too: without these headers its browser would show it nothing."""
+        origin = origin_of(headers, preflight=False)
+        caller, ready = exchange.caller, exchange.ready
+        links = caller.chains.browser if caller else ready.browser_links(headers, arrival.path)
+        if origin is not None and links and exchange.record.operation != "preflight":
+            exchange.extra += self._runner.browser(links, origin) or ()
+
+
+async def _one_by_one(left: Sequence[Awaitable[None]]) -> None:
+    for each in left:
+        await each
+
+
+MAX_REROUTES: Final = 8
+"""How often policies may send one request to another model before that is taken for a circle."""
 _INTERNAL: Final = Refused(
     "internal_error", "The gateway failed at this request. Its trace id says which one.", status=500
 )

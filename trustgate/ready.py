@@ -12,13 +12,15 @@ from msgspec import Struct
 
 from trustgate.admission.consumer import Admitted, admit, presented_key
 from trustgate.admission.gateway import named_gateway
+from trustgate.admission.operation import RESERVED
 from trustgate.config.records import Consumer
 from trustgate.config.snapshot import Snapshot, Tenant
 from trustgate.contract.context import Caller
+from trustgate.contract.errors import Refused
 from trustgate.contract.ports import Services
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import Clocks
-from trustgate.enforcement.chain import Chains, compile_chains, effective
+from trustgate.enforcement.chain import Chains, Link, compile_chains, effective
 from trustgate.enforcement.plugins import Plugins
 from trustgate.forwarding.pool import Pool
 from trustgate.providers.credentials import Credentials
@@ -54,13 +56,14 @@ class CallerReady(Struct, frozen=True, kw_only=True):
 class TenantReady:
     """One tenant's prepared callers, by consumer slug and credential."""
 
-    __slots__ = ("_parts", "callers", "pools", "tenant")
+    __slots__ = ("_anybody", "_parts", "callers", "pools", "tenant")
 
     def __init__(self, tenant: Tenant, parts: Parts) -> None:
         self.tenant = tenant
         self._parts = parts
         self.callers: dict[tuple[str, str], CallerReady] = {}
         self.pools: dict[str, tuple[Chains, Pool]] = {}
+        self._anybody: tuple[Link, ...] | None = None
 
     def prepare(self, admitted: Admitted, slug: str) -> CallerReady:
         """Prepare one caller, or share what its consumer already has."""
@@ -79,6 +82,24 @@ class TenantReady:
         )
         self.callers[slug, admitted.caller.auth_id] = ready
         return ready
+
+    def browser_links(self, slug: str) -> tuple[Link, ...]:
+        """Return the policies that say which pages may ask: of the consumer that a path names, or of any."""
+        if slug:
+            consumer = self.tenant.consumer(slug)
+            return self._of_consumer(consumer)[0].browser if consumer and self._all_browser_links() else ()
+        return self._all_browser_links()
+
+    def _all_browser_links(self) -> tuple[Link, ...]:
+        if self._anybody is None:
+            plugins = self._parts.plugins
+            speaking = [
+                policy
+                for policy in self.tenant.policies.values()
+                if policy.enabled and (plugin := plugins.get(policy.slug)) and "browser" in plugin.hooks
+            ]
+            self._anybody = compile_chains(speaking, plugins, self._parts.services, timeout=1.0).browser
+        return self._anybody
 
     def _of_consumer(self, consumer: Consumer) -> tuple[Chains, Pool]:
         if consumer.id not in self.pools:
@@ -137,9 +158,26 @@ class Ready:
                 return known
         return self._admit_new(named, slug, key)
 
+    def browser_links(self, headers: Mapping[bytes, bytes], path: str) -> tuple[Link, ...]:
+        """Return the policies that say which pages may ask for a path, before anybody's key has been seen.
+
+        A gateway that is named answers for itself; else every gateway that has such a consumer may.
+        """
+        first = path[1:].partition("/")[0]
+        slug = "" if first in RESERVED else first
+        try:
+            named = named_gateway(self.snapshot, headers, self._parts.base_domain)
+        except Refused:
+            return ()
+        tenants = self.snapshot.tenants.values() if named is None else (named,)
+        return tuple(link for tenant in tenants for link in self._tenant(tenant).browser_links(slug))
+
+    def _tenant(self, tenant: Tenant) -> TenantReady:
+        gateway_id = tenant.gateway.id
+        if gateway_id not in self._tenants:
+            self._tenants[gateway_id] = TenantReady(tenant, self._parts)
+        return self._tenants[gateway_id]
+
     def _admit_new(self, named: Tenant | None, slug: str, key: bytes) -> CallerReady:
         admitted = admit(self.snapshot, named, slug, key)
-        gateway_id = admitted.tenant.gateway.id
-        if gateway_id not in self._tenants:
-            self._tenants[gateway_id] = TenantReady(admitted.tenant, self._parts)
-        return self._tenants[gateway_id].prepare(admitted, slug)
+        return self._tenant(admitted.tenant).prepare(admitted, slug)

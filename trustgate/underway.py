@@ -8,10 +8,11 @@ from typing import Final, Protocol
 
 from msgspec.structs import replace
 
-from trustgate.contract.context import Dialect, RequestContext
+from trustgate.contract.context import Chosen, Dialect, RequestContext
 from trustgate.contract.event import Attempt, PolicyFinding
 from trustgate.contract.upstream import Header
 from trustgate.contract.usage import Usage
+from trustgate.enforcement.trail import Trail
 from trustgate.providers.estimate import estimate_tokens, estimate_usage
 from trustgate.ready import CallerReady, Ready
 from trustgate.relay.array import JsonArray
@@ -46,13 +47,50 @@ class CallerLeft(Exception):
     """The caller left before its request was complete: there is nobody to answer."""
 
 
+class Sent:
+    """What a caller of a stream was sent, for policies that look at it afterwards: all of it, or nothing."""
+
+    __slots__ = ("_limit", "_parts", "_size")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._parts: list[bytes] = []
+
+    def add(self, data: bytes) -> None:
+        """Keep what was sent; beyond the limit nothing is kept."""
+        self._size += len(data)
+        if self._size <= self._limit:
+            self._parts.append(data)
+        else:
+            self._parts.clear()
+
+    @property
+    def whole(self) -> bytes | None:
+        """All that was sent, or None when it was too much to keep."""
+        return b"".join(self._parts) if self._size <= self._limit else None
+
+
 class Exchange:
     """One request under way: what has been learnt of it. The plane sends its `reply` under its `headers`."""
 
     __slots__ = (
+        "answered_by",
         "array",
-        "attempts", "caller", "ctx", "dialect", "extra", "findings", "forwarded_from", "headers", "ready", "record",
-        "reply", "trace",
+        "attempts",
+        "caller",
+        "chosen",
+        "ctx",
+        "dialect",
+        "extra",
+        "forwarded_from",
+        "headers",
+        "ready",
+        "record",
+        "reply",
+        "sent",
+        "trace",
+        "trail",
     )  # fmt: skip
 
     def __init__(self, ready: Ready, record: Record, trace: Trace) -> None:
@@ -62,7 +100,10 @@ class Exchange:
         self.dialect: Dialect = "openai"
         self.caller: CallerReady | None = None
         self.ctx: RequestContext | None = None
-        self.findings: list[PolicyFinding] = []
+        self.trail = Trail()
+        self.answered_by = ""
+        self.chosen: Chosen | None = None
+        self.sent: Sent | None = None
         self.attempts: list[Attempt] = []
         self.extra: list[Header] = []
         self.forwarded_from = 0.0
@@ -116,7 +157,7 @@ def account(exchange: Exchange, *, disconnected: bool) -> None:
     """What is known only at the end."""
     record = exchange.record
     record.attempts = tuple(exchange.attempts)
-    record.findings = tuple(exchange.findings)
+    record.findings = tuple(exchange.trail.findings)
     reply = exchange.reply
     if isinstance(reply, Passing):
         _account_stream(record, reply, exchange.forwarded_from)

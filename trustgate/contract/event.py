@@ -122,7 +122,7 @@ class PolicyFinding(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
     `decision` is `allowed`, `block`, `observe`, `throttle`, `rewritten`, `answered`, …; a policy that could not
     decide is `failed_open` or `failed_closed`, with `error` set and `error_type` naming the exception: its text could
-    quote a body.
+    quote a body. `code` is the machine code of a refusal, also of one that was only observed.
     """
 
     name: str
@@ -136,7 +136,8 @@ class PolicyFinding(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     flagged: bool
     error_type: str = ""
     status_code: int = 0
-    details: Mapping[str, Any] | None = None
+    code: str = ""
+    details: Mapping[str, Any] | Struct | None = None
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -31,7 +31,8 @@ class PolicySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The base of every plugin's settings. The docstring is the plugin's description in the catalogue.
 
     Class variables describe the plugin: `title` and `group` for the catalogue, `modes` it can run in, what happens by
-    default when it cannot decide (`on_error`), and whether it needs whole answers (`buffers_stream`).
+    default when it cannot decide (`on_error`), whether it needs whole answers (`buffers_stream`), which of its stages a
+    policy may leave out (`optional`), and what kinds of consumers it can serve (`protocols`).
     Rules between fields go into `__post_init__`, raising ValueError.
     """
 
@@ -40,6 +41,8 @@ class PolicySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     modes: ClassVar[Modes] = ("enforce", "observe")
     on_error: ClassVar[Literal["deny", "allow"]] = "deny"
     buffers_stream: ClassVar[bool] = False
+    optional: ClassVar[frozenset[str]] = frozenset()
+    protocols: ClassVar[tuple[Literal["LLM", "MCP"], ...]] = ("LLM",)
 
     def hold_back(self) -> int:
         """Return how many characters of a live stream `on_chunk` must be able to see and change at once."""

@@ -8,22 +8,26 @@ from typing import Any, Final, Literal
 from msgspec import Struct, field
 
 from trustgate.config.records import Policy
-from trustgate.contract.context import RequestContext, Stage
+from trustgate.contract.context import RequestContext
 from trustgate.contract.policy import PolicyRef, PolicySettings
 from trustgate.contract.ports import Services
-from trustgate.enforcement.plugins import STAGES, Plugin, Plugins
+from trustgate.enforcement.plugins import BESIDE, STAGES, Plugin, Plugins
 
-SUBJECTS: Final[Mapping[Stage, str]] = {
-    "pre_request": "",
-    "pre_response": "answer",
-    "on_chunk": "chunk",
-    "post_response": "usage",
+SUBJECTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "pre_request": (),
+    "pre_call": ("target",),
+    "pre_response": ("answer",),
+    "on_chunk": ("chunk",),
+    "post_response": ("outcome", "answer"),
+    "refund": (),
+    "browser": ("origin",),
 }
-"""What a stage is about, besides the request: the name under which its hooks ask for it."""
+"""What a hook is about, besides the request: the names under which it asks for that."""
 
 
-Call = Callable[[RequestContext, Any], Coroutine[Any, Any, Any]]
-"""A hook with its settings bound: what is left to say is the request, and what the stage is about."""
+Call = Callable[[RequestContext | None, Any, Any], Coroutine[Any, Any, Any]]
+"""A hook with its settings bound: left to say are the request, what the stage is about (a tuple where that is several
+things), and what the policy kept."""
 
 
 class Habit:
@@ -39,15 +43,17 @@ class Habit:
 
 
 class Link(Struct, frozen=True, kw_only=True):
-    """One policy at one stage, ready to be called. `timeout` is in seconds, `hold_back` in characters."""
+    """One policy at one stage, ready to be called. `timeout` is in seconds, `hold_back` and `step` in characters."""
 
     policy: PolicyRef
-    stage: Stage
+    stage: str
     call: Call
     on_error: Literal["deny", "allow"]
     timeout: float
     hold_back: int = 0
+    step: int = 0
     buffers_stream: bool = False
+    wants_answer: bool = False
     habit: Habit = field(default_factory=Habit)
 
 
@@ -59,14 +65,18 @@ class Chains(Struct, frozen=True, kw_only=True):
     """What runs for one consumer, stage by stage."""
 
     pre_request: tuple[Batch, ...] = ()
+    pre_call: tuple[Batch, ...] = ()
     pre_response: tuple[Batch, ...] = ()
     on_chunk: tuple[Link, ...] = ()
     post_response: tuple[Link, ...] = ()
-
-    @property
-    def buffers_stream(self) -> bool:
-        """Whether a policy needs a stream's whole answer before the caller sees any of it."""
-        return any(link.buffers_stream for batch in self.pre_response for link in batch)
+    refund: tuple[Link, ...] = ()
+    browser: tuple[Link, ...] = ()
+    buffers_stream: bool = False
+    """Whether a policy needs a stream's whole answer before the caller sees any of it."""
+    wants_answer: bool = False
+    """Whether a policy wants to see what the caller was sent, after it was."""
+    hold_back: int = 0
+    """How many characters of a live stream wait for its policies."""
 
 
 def effective(policies: Iterable[Policy], consumer_id: str) -> list[Policy]:
@@ -83,12 +93,19 @@ def compile_chains(policies: Sequence[Policy], plugins: Plugins, services: Servi
     links: list[tuple[Policy, Link]] = []
     for policy in policies:
         links += [(policy, link) for link in _links(policy, plugins.get(policy.slug), services, timeout)]
-    at = {stage: [(policy, link) for policy, link in links if link.stage == stage] for stage in STAGES}
+    at = {name: [(policy, link) for policy, link in links if link.stage == name] for name in (*STAGES, *BESIDE)}
+    alone = {name: tuple(link for _, link in at[name]) for name in at}
     return Chains(
         pre_request=_batches(at["pre_request"]),
+        pre_call=_batches(at["pre_call"]),
         pre_response=_batches(at["pre_response"]),
-        on_chunk=tuple(link for _, link in at["on_chunk"]),
-        post_response=tuple(link for _, link in at["post_response"]),
+        on_chunk=alone["on_chunk"],
+        post_response=alone["post_response"],
+        refund=alone["refund"],
+        browser=alone["browser"],
+        buffers_stream=any(link.buffers_stream for link in alone["pre_response"]),
+        wants_answer=any(link.wants_answer for link in alone["post_response"]),
+        hold_back=max((link.hold_back + link.step for link in alone["on_chunk"]), default=0),
     )
 
 
@@ -107,26 +124,30 @@ def _links(policy: Policy, plugin: Plugin | None, services: Services, timeout: f
         settings = plugin.parse(policy.settings)
     except ValueError as error:
         return [_broken(policy, f"the settings of policy {policy.name} are not valid: {error}")]
-    chosen = [stage for stage in plugin.stages if not policy.stages or stage in policy.stages]
+    named = (*plugin.chosen(policy.stages), *BESIDE)
     try:
+        chosen = [name for name in named if name in plugin.hooks and name not in settings.skips()]
         return [_link(policy, plugin, stage, settings=settings, services=services, timeout=timeout) for stage in chosen]
     except Exception as error:  # noqa: BLE001 - what a plugin says of itself is its own code, and may fail
         return [_broken(policy, f"policy {policy.name} cannot be prepared ({type(error).__name__})")]
 
 
 def _link(
-    policy: Policy, plugin: Plugin, stage: Stage, *, settings: PolicySettings, services: Services, timeout: float
+    policy: Policy, plugin: Plugin, stage: str, *, settings: PolicySettings, services: Services, timeout: float
 ) -> Link:
     ref = _ref(policy)
     given = {"settings": settings, "policy": ref, "services": services}
+    hook = plugin.hooks[stage]
     return Link(
         policy=ref,
         stage=stage,
-        call=_bind(plugin.hooks[stage], stage, given),
+        call=_bind(hook, stage, given),
         on_error=policy.on_error or settings.on_error,
         timeout=policy.timeout_ms / 1000 or timeout,
         hold_back=settings.hold_back() if stage == "on_chunk" else 0,
+        step=settings.step() if stage == "on_chunk" else 0,
         buffers_stream=stage == "pre_response" and settings.buffers_stream,
+        wants_answer=stage == "post_response" and "answer" in inspect.signature(hook).parameters,
     )
 
 
@@ -134,26 +155,33 @@ def _ref(policy: Policy) -> PolicyRef:
     return PolicyRef(id=policy.id, name=policy.name, slug=policy.slug, is_global=policy.is_global, mode=policy.mode)
 
 
-def _bind(hook: Callable[..., Any], stage: Stage, given: Mapping[str, Any]) -> Call:
+def _bind(hook: Callable[..., Any], stage: str, given: Mapping[str, Any]) -> Call:
     """Bind what configuration decides, in the order in which the hook asks for it; what it did not ask for is dropped.
 
     Positions rather than names, and the usual order (`ctx` first, nothing else that a request brings) without a copy:
     this runs for every policy of every request.
     """
-    known = {"ctx", SUBJECTS[stage], *given}
+    subjects = SUBJECTS[stage]
+    brought = {"ctx", "kept", *subjects}
     parameters = inspect.signature(hook).parameters.values()
-    asked = [each.name for each in parameters if each.name in known or each.default is each.empty]
+    asked = [each.name for each in parameters if each.name in brought | given.keys() or each.default is each.empty]
     spoken = hook if inspect.iscoroutinefunction(hook) else _as_coroutine(hook)
-    if asked[:1] == ["ctx"] and SUBJECTS[stage] not in asked:
+    if asked[:1] == ["ctx"] and not brought & set(asked[1:]):
         rest = [given[name] for name in asked[1:]]
-        return lambda ctx, _: spoken(ctx, *rest)
+        return lambda ctx, _subject, _kept: spoken(ctx, *rest)
     values = [given.get(name) for name in asked]
-    places = {name: asked.index(name) for name in ("ctx", SUBJECTS[stage]) if name in asked}
+    places = [(place, name) for place, name in enumerate(asked) if name in brought]
+    several = len(subjects) > 1
 
-    def call(ctx: RequestContext, subject: Any) -> Coroutine[Any, Any, Any]:
+    def call(ctx: RequestContext | None, subject: Any, kept: Any) -> Coroutine[Any, Any, Any]:
         arguments = values.copy()
-        for name, place in places.items():
-            arguments[place] = ctx if name == "ctx" else subject
+        for place, name in places:
+            if name == "ctx":
+                arguments[place] = ctx
+            elif name == "kept":
+                arguments[place] = kept
+            else:
+                arguments[place] = subject[subjects.index(name)] if several else subject
         return spoken(*arguments)
 
     return call
@@ -171,7 +199,7 @@ class CannotDecide(Exception):
 
 
 def _broken(policy: Policy, why: str) -> Link:
-    async def call(_ctx: RequestContext, _subject: Any) -> None:
+    async def call(_ctx: RequestContext | None, _subject: Any, _kept: Any) -> None:
         raise CannotDecide(why)
 
     return Link(policy=_ref(policy), stage="pre_request", call=call, on_error=policy.on_error or "deny", timeout=1.0)

@@ -1,7 +1,7 @@
 """Finding plugins: first-party ones load by themselves, others only when TRUSTGATE_PLUGINS names them."""
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
@@ -15,7 +15,9 @@ from trustgate.contract.policy import PolicySettings
 
 GROUP = "trustgate.plugins"
 FIRST_PARTY = "trustgate_plugins."
-STAGES: tuple[Stage, ...] = ("pre_request", "pre_response", "on_chunk", "post_response")
+STAGES: tuple[Stage, ...] = ("pre_request", "pre_call", "pre_response", "on_chunk", "post_response")
+BESIDE = ("refund", "browser")
+"""Hooks that are no stage of a request: nobody chooses them, they run where a plugin has them."""
 ALIASES = {
     "ratelimit": "rate_limiter",
     "tokenratelimit": "token_rate_limiter",
@@ -33,12 +35,21 @@ class Plugin(Struct, frozen=True, kw_only=True):
 
     slug: str
     settings_type: type[PolicySettings]
-    hooks: Mapping[Stage, Callable[..., Any]]
+    hooks: Mapping[str, Callable[..., Any]]
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The supported stages in the order in which they run."""
         return tuple(stage for stage in STAGES if stage in self.hooks)
+
+    @property
+    def mandatory(self) -> tuple[Stage, ...]:
+        """The stages that run whichever a policy chooses."""
+        return tuple(stage for stage in self.stages if stage not in self.settings_type.optional)
+
+    def chosen(self, stages: Sequence[str]) -> tuple[Stage, ...]:
+        """Return the stages that a policy runs at: the mandatory ones, and of the others those it names, or all."""
+        return tuple(stage for stage in self.stages if not stages or stage in stages or stage in self.mandatory)
 
     def parse(self, settings: Mapping[str, Any]) -> PolicySettings:
         """Return the typed settings. Raises ValueError naming the field that is unknown, missing or wrong."""
@@ -125,7 +136,7 @@ def _describe(manager: pluggy.PluginManager, slug: str) -> Plugin:
         raise BadPlugin(f"plugin {slug}: settings_type() failed: {type(error).__name__}: {error}") from error
     if not (inspect.isclass(kind) and issubclass(kind, PolicySettings)):
         raise BadPlugin(f"plugin {slug} must implement settings_type() and return a subclass of PolicySettings")
-    hooks = {stage: hook for stage in STAGES if (hook := _hook(manager, stage, slug))}
-    if not hooks:
+    hooks = {name: hook for name in (*STAGES, *BESIDE) if (hook := _hook(manager, name, slug))}
+    if not hooks.keys() - {"refund"}:
         raise BadPlugin(f"plugin {slug} implements no stage: implement one of {', '.join(STAGES)}")
     return Plugin(slug=slug, settings_type=kind, hooks=hooks)

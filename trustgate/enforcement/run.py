@@ -6,39 +6,45 @@ pay for. One that waits is put under its clock; where a batch holds several that
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, MutableSequence, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from time import perf_counter
-from typing import Any, Final, assert_never, cast
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from trustgate.contract.context import AnswerView, Body, Chunk, RequestContext, Stage
-from trustgate.contract.event import PolicyFinding
+from trustgate.contract.context import AnswerView, Body, Chosen, Chunk, Origin, Outcome, RequestContext
 from trustgate.contract.upstream import Header
-from trustgate.contract.usage import Usage
 from trustgate.contract.verdict import Answer, Deny, Proceed, Rewrite
 from trustgate.enforcement.chain import Batch, CannotDecide, Chains, Link
+from trustgate.enforcement.trail import Trail, failed, note
 
 log = logging.getLogger("trustgate.enforcement")
 
 
 class Ruling(Struct, frozen=True, kw_only=True):
-    """What a stage came to: how the request (or the answer's `body`) goes on, or the `stop` that ends it."""
+    """What a stage came to: how the request (or the answer's `body`) goes on, or the `stop` that ends it.
+
+    `by` is the slug of the policy that stopped it.
+    """
 
     ctx: RequestContext
     stop: Answer | Deny | None = None
+    by: str = ""
     headers: Sequence[Header] = ()
     body: bytes | None = None
 
 
-Findings = MutableSequence[PolicyFinding]
+Reread = Callable[[Body, bytes | bytearray | None, str], Body]
+"""A request's body after a rewrite (None: the same bytes) and with another model (empty: the same)."""
 _GO_ON: Final = Proceed()
-_KINDS: Final[Mapping[Stage, frozenset[object]]] = {
+_KINDS: Final[Mapping[str, frozenset[object]]] = {
     "pre_request": frozenset((Proceed, Answer, Deny)),
+    "pre_call": frozenset((Proceed, Deny)),
     "pre_response": frozenset((Proceed, Answer, Deny)),
     "on_chunk": frozenset((Rewrite, Deny)),
     "post_response": frozenset((Proceed, Answer, Deny, Rewrite)),
+    "refund": frozenset((Proceed, Answer, Deny, Rewrite)),
 }
 """What a stage understands. After the last byte nothing is left to decide, and nothing is heeded."""
 SHORTEST_PAUSE: Final = 0.01
@@ -51,25 +57,23 @@ class Runner:
     def __init__(self, *, throttle_wait: float) -> None:
         self._throttle_wait = throttle_wait
 
-    async def pre_request(
-        self, chains: Chains, ctx: RequestContext, findings: Findings, reread: Callable[[bytes], Body]
-    ) -> Ruling:
+    async def pre_request(self, chains: Chains, ctx: RequestContext, trail: Trail, reread: Reread) -> Ruling:
         """Run the policies before a target is chosen. A rewrite, `reread`, is what the batches behind it see."""
-        headers: list[Header] = []
-        for batch in chains.pre_request:
-            stop, body = await self._batch(batch, ctx, None, findings, headers)
-            if stop is not None:
-                return Ruling(ctx=ctx, stop=stop, headers=headers)
-            if body is not None:
-                ctx = replace(ctx, body=reread(body))
-        return Ruling(ctx=ctx, headers=headers)
+        return await self._before(chains.pre_request, ctx, None, trail, reread)
+
+    async def pre_call(
+        self, chains: Chains, ctx: RequestContext, target: Chosen, trail: Trail, reread: Reread
+    ) -> Ruling:
+        """Run the policies before a target is called. One that asks for another model ends the round: targets are then
+        chosen anew, and every policy decides again."""
+        return await self._before(chains.pre_call, ctx, target, trail, reread)
 
     async def pre_response(
         self,
         chains: Chains,
         ctx: RequestContext,
         answer: AnswerView,
-        findings: Findings,
+        trail: Trail,
         reread: Callable[[bytes], AnswerView],
     ) -> Ruling:
         """Run the policies on a whole answer. A rewrite, `reread`, is what the batches behind it see."""
@@ -77,98 +81,146 @@ class Runner:
         changed: bytes | None = None
         for batch in chains.pre_response:
             links = tuple(link for link in batch if link.buffers_stream or not answer.streamed)
-            stop, body = await self._batch(links, ctx, answer, findings, headers)
-            if stop is not None:
-                return Ruling(ctx=ctx, stop=stop, headers=headers)
-            if body is not None:
-                changed, answer = body, reread(body)
+            heard = _Heard(headers)
+            await self._batch(links, ctx, answer, trail, heard)
+            if heard.stop is not None:
+                return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=headers)
+            if heard.body is not None:
+                changed = bytes(heard.body)
+                answer = reread(changed)
         return Ruling(ctx=ctx, headers=headers, body=changed)
 
-    async def on_chunk(
-        self, chains: Chains, ctx: RequestContext, chunk: Chunk, findings: Findings
-    ) -> Rewrite | Deny | None:
+    async def on_chunk(self, chains: Chains, ctx: RequestContext, chunk: Chunk, trail: Trail) -> Rewrite | Deny | None:
         """Run the streaming policies over the unreleased text, each on what the one before it left."""
         text = chunk.text
         for link in chains.on_chunk:
-            verdict = await self._decide(link, ctx, replace(chunk, text=text), findings)
+            if link.step and not trail.due(link, chunk):
+                continue
+            verdict = await self._decide(link, ctx, replace(chunk, text=text), trail)
             if isinstance(verdict, Deny):
                 return verdict
             if isinstance(verdict, Rewrite):
                 text = verdict.text
         return None if text == chunk.text else Rewrite(text=text)
 
-    async def post_response(self, chains: Chains, ctx: RequestContext, usage: Usage, findings: Findings) -> None:
-        """Tell the policies what was used. Nothing that they do changes the answer."""
-        for link in chains.post_response:
-            await self._decide(link, ctx, usage, findings)
+    def browser(self, links: Iterable[Link], origin: Origin) -> Sequence[Header] | None:
+        """Return the headers with which a browser may ask, by the first policy that allows it; None when none does."""
+        for link in links:
+            try:
+                headers, rest = _stepped(link.call(None, origin, None))
+            except Exception:  # noqa: BLE001 - whatever a policy raises, nobody was allowed anything by it
+                log.warning("policy %s (%s) failed for a browser", link.policy.name, link.policy.slug)
+                continue
+            assert rest is None, "the hook for browsers never waits: there is nobody to wait for yet"
+            if headers is not None:
+                return tuple(headers)
+        return None
 
-    async def _batch(
-        self, batch: Batch, ctx: RequestContext, subject: Any, findings: Findings, headers: list[Header]
-    ) -> tuple[Answer | Deny | None, bytes | None]:
+    def post_response(
+        self,
+        chains: Chains,
+        ctx: RequestContext,
+        outcome: Outcome,
+        answer: Callable[[], AnswerView | None],
+        trail: Trail,
+    ) -> Awaitable[None] | None:
+        """Tell the policies how it ended. Returns what is still to be awaited, for those that wait."""
+        subject = (outcome, answer() if chains.wants_answer else None)
+        return self._afterwards(iter([(link, subject) for link in chains.post_response]), ctx, trail)
+
+    def refund(self, chains: Chains, ctx: RequestContext, trail: Trail) -> Awaitable[None] | None:
+        """Have the policies that let a request pass give back what they took. Returns what is still to be awaited."""
+        owed = [(link, None) for link in chains.refund if link.policy.id in trail.kept]
+        return self._afterwards(iter(owed), ctx, trail)
+
+    def _afterwards(
+        self, links: Iterator[tuple[Link, Any]], ctx: RequestContext, trail: Trail
+    ) -> Awaitable[None] | None:
+        for link, subject in links:
+            if self._on_the_spot(link, ctx, subject, trail) is _WAITS:
+                first = self._decide(link, ctx, subject, trail, trail.pending)
+                return self._rest_afterwards(first, links, ctx, trail)
+        return None
+
+    async def _rest_afterwards(
+        self, first: Awaitable[Any], links: Iterator[tuple[Link, Any]], ctx: RequestContext, trail: Trail
+    ) -> None:
+        await first
+        for link, subject in links:
+            await self._decide(link, ctx, subject, trail)
+
+    async def _before(
+        self, batches: Iterable[Batch], ctx: RequestContext, subject: Chosen | None, trail: Trail, reread: Reread
+    ) -> Ruling:
+        headers: list[Header] = []
+        for batch in batches:
+            heard = _Heard(headers)
+            await self._batch(batch, ctx, subject, trail, heard)
+            if heard.stop is not None:
+                return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=headers)
+            if heard.body is not None or heard.model:
+                ctx = replace(ctx, body=reread(ctx.body, heard.body, heard.model))
+            if heard.model and subject is not None:
+                break
+        return Ruling(ctx=ctx, headers=headers)
+
+    async def _batch(self, batch: Batch, ctx: RequestContext, subject: Any, trail: Trail, heard: "_Heard") -> None:
         """Run links side by side: the first refusal in policy order wins, and so does the first rewrite."""
         if len(batch) > 1 and _several_wait(batch):
-            return await self._together(batch, ctx, subject, findings, headers)
-        body: bytes | None = None
+            await self._together(batch, ctx, subject, trail, heard)
+            return
         for link in batch:
-            verdict = await self._decide(link, ctx, subject, findings)
-            if verdict is _GO_ON:
-                continue
-            if type(verdict) is Proceed and verdict.body is None:
-                headers += verdict.headers
-                continue
-            stop, rewritten = _heed(verdict, headers)
-            if stop is not None:
-                return stop, None
-            if rewritten is not None:
-                body = _first(body, rewritten, findings)
-        return None, body
+            verdict = self._on_the_spot(link, ctx, subject, trail)
+            if verdict is _WAITS:
+                verdict = await self._decide(link, ctx, subject, trail, trail.pending)
+            if verdict is not _GO_ON and heard.heed(verdict, link, trail):
+                return
 
-    async def _together(
-        self, batch: Batch, ctx: RequestContext, subject: Any, findings: Findings, headers: list[Header]
-    ) -> tuple[Answer | Deny | None, bytes | None]:
+    async def _together(self, batch: Batch, ctx: RequestContext, subject: Any, trail: Trail, heard: "_Heard") -> None:
         """The same, where several are known to wait: they wait at the same time."""
-        tasks = {id(link): asyncio.create_task(_call(link, ctx, subject)) for link in batch if link.habit.waits}
-        body: bytes | None = None
+        tasks = {id(link): asyncio.create_task(_call(link, ctx, subject, trail)) for link in batch if link.habit.waits}
         try:
             for link in batch:
-                verdict = await self._decide(link, ctx, subject, findings, tasks.get(id(link)))
-                stop, rewritten = _heed(verdict, headers)
-                if stop is not None:
-                    return stop, None
-                if rewritten is not None:
-                    body = _first(body, rewritten, findings)
+                verdict = await self._decide(link, ctx, subject, trail, tasks.get(id(link)))
+                if heard.heed(verdict, link, trail):
+                    return
         finally:
             await _end(tasks.values())
-        return None, body
 
-    async def _decide(
-        self, link: Link, ctx: RequestContext, subject: Any, findings: Findings, task: asyncio.Task[Any] | None = None
-    ) -> Proceed | Answer | Deny | Rewrite:
-        """Ask one policy, apply its mode and its `on_error`, and note what it said."""
+    def _on_the_spot(self, link: Link, ctx: RequestContext, subject: Any, trail: Trail) -> Any:
+        """Ask one policy without a coroutine of our own, which is most of what asking one costs.
+
+        Returns its verdict, or `_WAITS` where it waits for something, which is then `trail.pending`.
+        """
         started = perf_counter()
         try:
-            verdict, rest = (None, task) if task is not None else _step(link, ctx, subject)
-            if rest is not None:
-                verdict = await rest
-            throttled = False
-            kind = type(verdict)
-            if isinstance(verdict, Deny) and link.policy.mode == "throttle":
-                verdict, throttled = await self._throttle(link, ctx, subject, verdict), True
-                kind = type(verdict)
-            if verdict is not None and kind not in _KINDS[link.stage]:
-                raise CannotDecide(f"it returned {kind.__name__}, which is no verdict of this stage")
+            verdict, rest = _step(link, ctx, subject, trail)
         except Exception as error:  # noqa: BLE001 - whatever a policy raises, its `on_error` decides
-            return _failed(link, error, started, findings)
+            return failed(link, error, started, trail)
+        if rest is not None or (type(verdict) is Deny and link.policy.mode == "throttle"):
+            trail.pending = rest if rest is not None else _done(verdict)
+            return _WAITS
+        return _noted(link, verdict, started, trail)
+
+    async def _decide(
+        self, link: Link, ctx: RequestContext, subject: Any, trail: Trail, pending: Awaitable[Any] | None = None
+    ) -> Any:
+        """Ask one policy, apply its mode and its `on_error`, and note what it said."""
+        started = perf_counter()
+        throttled = False
+        try:
+            verdict = await (pending if pending is not None else _call(link, ctx, subject, trail))
+            if type(verdict) is Deny and link.policy.mode == "throttle":
+                verdict, throttled = await self._throttle(link, ctx, subject, trail, verdict), True
+        except Exception as error:  # noqa: BLE001 - whatever a policy raises, its `on_error` decides
+            return failed(link, error, started, trail)
         except asyncio.CancelledError as error:
             if _cancelled():
                 raise
-            return _failed(link, error, started, findings)
-        findings.append(_finding(link, verdict, started, throttled=throttled))
-        if verdict is None or link.policy.mode == "observe":
-            return _GO_ON
-        return cast(Proceed | Answer | Deny | Rewrite, verdict)
+            return failed(link, error, started, trail)
+        return _noted(link, verdict, started, trail, throttled=throttled)
 
-    async def _throttle(self, link: Link, ctx: RequestContext, subject: Any, refusal: Deny) -> Any:
+    async def _throttle(self, link: Link, ctx: RequestContext, subject: Any, trail: Trail, refusal: Deny) -> Any:
         """Hold the request back until the policy lets it pass, or refuse it where that would take too long."""
         until = perf_counter() + self._throttle_wait
         verdict: Any = refusal
@@ -177,8 +229,62 @@ class Runner:
             if perf_counter() + pause > until:
                 return verdict
             await asyncio.sleep(pause)
-            verdict = await _call(link, ctx, subject)
+            verdict = await _call(link, ctx, subject, trail)
         return verdict
+
+
+class _Heard:
+    """What the links of one batch came to."""
+
+    __slots__ = ("body", "by", "headers", "model", "stop")
+
+    def __init__(self, headers: list[Header]) -> None:
+        self.headers = headers
+        self.stop: Answer | Deny | None = None
+        self.by = ""
+        self.body: bytes | bytearray | None = None
+        self.model = ""
+
+    def heed(self, verdict: Any, link: Link, trail: Trail) -> bool:
+        """Take in what a link said. Returns whether that ends it. Of two rewrites side by side the first wins."""
+        if type(verdict) is not Proceed:
+            self.stop = verdict if isinstance(verdict, Answer | Deny) else None
+            self.by = link.policy.slug
+            return self.stop is not None
+        self.headers += verdict.headers
+        if verdict.body is None and not verdict.model:
+            return False
+        if (verdict.body is not None and self.body is not None) or (verdict.model and self.model):
+            trail.discard()
+            return False
+        self.body = verdict.body if verdict.body is not None else self.body
+        self.model = verdict.model or self.model
+        return False
+
+
+def _noted(link: Link, verdict: Any, started: float, trail: Trail, *, throttled: bool = False) -> Any:
+    """Note what a policy said and return what is heeded of it."""
+    kind = type(verdict)
+    if verdict is not None and kind not in _KINDS[link.stage]:
+        error = CannotDecide(f"it returned {kind.__name__}, which is no verdict of this stage")
+        return failed(link, error, started, trail)
+    note(link, verdict, started, trail, throttled=throttled)
+    if verdict is None:
+        return _GO_ON
+    if kind is Proceed and verdict.kept is not None:
+        trail.kept[link.policy.id] = verdict.kept
+    return _GO_ON if link.policy.mode == "observe" else verdict
+
+
+class _Waits:
+    """Stands for a verdict that is still to come."""
+
+
+_WAITS: Final = _Waits()
+
+
+async def _done(verdict: Any) -> Any:
+    return verdict
 
 
 class _Started:
@@ -217,9 +323,9 @@ def _several_wait(batch: Batch) -> bool:
     return waiting > 1
 
 
-def _step(link: Link, ctx: RequestContext, subject: Any) -> tuple[Any, Awaitable[Any] | None]:
+def _step(link: Link, ctx: RequestContext, subject: Any, trail: Trail) -> tuple[Any, Awaitable[Any] | None]:
     """Step a hook once: what it decided on the spot, or what has to be awaited for it."""
-    coroutine = link.call(ctx, subject)
+    coroutine = link.call(ctx, subject, trail.kept.get(link.policy.id))
     try:
         waiting_for = coroutine.send(None)
     except StopIteration as done:
@@ -229,28 +335,21 @@ def _step(link: Link, ctx: RequestContext, subject: Any) -> tuple[Any, Awaitable
     return None, _wait(link, coroutine, waiting_for)
 
 
-async def _call(link: Link, ctx: RequestContext, subject: Any) -> Any:
-    verdict, rest = _step(link, ctx, subject)
+def _stepped(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, Any]:
+    try:
+        return None, coroutine.send(None)
+    except StopIteration as done:
+        return done.value, None
+
+
+async def _call(link: Link, ctx: RequestContext, subject: Any, trail: Trail) -> Any:
+    verdict, rest = _step(link, ctx, subject, trail)
     return verdict if rest is None else await rest
 
 
 async def _wait(link: Link, coroutine: Coroutine[Any, Any, Any], waiting_for: Any) -> Any:
     async with asyncio.timeout(link.timeout):
         return await _Started(coroutine, waiting_for)
-
-
-def _heed(
-    verdict: Proceed | Answer | Deny | Rewrite, headers: list[Header]
-) -> tuple[Answer | Deny | None, bytes | None]:
-    match verdict:
-        case Proceed():
-            headers += verdict.headers
-            return None, None if verdict.body is None else bytes(verdict.body)
-        case Answer() | Deny():
-            return verdict, None
-        case Rewrite():
-            return None, None
-    assert_never(verdict)
 
 
 async def _end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
@@ -265,80 +364,3 @@ def _cancelled() -> bool:
     """Whether it is this request that was cancelled, and not something that a hook waited for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _first(body: bytes | None, other: bytes, findings: Findings) -> bytes:
-    """Of two rewrites side by side the first wins; the other is noted as discarded."""
-    if body is None:
-        return other
-    findings[-1] = replace(findings[-1], decision="discarded")
-    return body
-
-
-def _decision(link: Link, verdict: Any, *, throttled: bool) -> str:
-    kind = type(verdict)
-    if verdict is None or (kind is Proceed and verdict.body is None):
-        return "throttle" if throttled else "allowed"
-    if link.policy.mode == "observe":
-        return "observe"
-    if kind is Deny:
-        return "block"
-    return "answered" if kind is Answer else "rewritten"
-
-
-def _finding(link: Link, verdict: Any, started: float, *, throttled: bool = False) -> PolicyFinding:
-    policy = link.policy
-    kind = type(verdict)
-    if not throttled and (verdict is None or (kind is Proceed and verdict.body is None)):
-        # by far the most of them: nothing that differs from the default is said
-        return PolicyFinding(
-            name=policy.name,
-            slug=policy.slug,
-            policy_id=policy.id,
-            stage=link.stage,
-            mode=policy.mode,
-            decision="allowed",
-            latency_ms=int((perf_counter() - started) * 1e6) / 1e3,
-            error=False,
-            flagged=False,
-            details=None if verdict is None else verdict.details,
-        )
-    refuses = kind is Deny
-    return PolicyFinding(
-        name=policy.name,
-        slug=policy.slug,
-        policy_id=policy.id,
-        stage=link.stage,
-        mode=policy.mode,
-        decision=_decision(link, verdict, throttled=throttled),
-        latency_ms=int((perf_counter() - started) * 1e6) / 1e3,
-        error=False,
-        flagged=refuses or throttled,
-        status_code=verdict.status if refuses else 0,
-        details=None if verdict is None else verdict.details,
-    )
-
-
-def _failed(link: Link, error: BaseException, started: float, findings: Findings) -> Proceed | Deny:
-    opens = link.on_error == "allow" or link.policy.mode == "observe"
-    decision = "failed_open" if opens else "failed_closed"
-    noted = _finding(link, None, started)
-    findings.append(replace(noted, decision=decision, error=True, flagged=True, error_type=type(error).__name__))
-    log.warning(
-        "policy %s (%s) of stage %s could not decide (%s: %s): the request was %s",
-        link.policy.name,
-        link.policy.slug,
-        link.stage,
-        type(error).__name__,
-        error if isinstance(error, CannotDecide) else "see its own log",
-        "let through" if opens else "refused",
-    )
-    degraded = ((b"x-ag-policy-degraded", link.policy.slug.encode()),)
-    if opens:
-        return Proceed(headers=degraded)
-    return Deny(
-        code="policy_unavailable",
-        message=f'The policy "{link.policy.name}" could not decide, and refuses when it cannot. Try again later.',
-        status=503,
-        headers=degraded,
-    )

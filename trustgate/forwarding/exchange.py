@@ -1,7 +1,7 @@
 """Asking targets, one after the other, until one answers: the attempts, and what a failure means to the caller."""
 
 import asyncio
-from collections.abc import Callable, MutableSequence, Sequence
+from collections.abc import Awaitable, Callable, MutableSequence, Sequence
 from time import perf_counter
 from typing import Final
 
@@ -30,12 +30,16 @@ UNSENT: Final = frozenset(("connect_failed", "connect_timeout"))
 
 
 class Ask(Struct, frozen=True, kw_only=True):
-    """What is to be forwarded. `speak` says it in a target's own language, and raises Refused where it cannot."""
+    """What is to be forwarded. `speak` says it in a target's own language, and raises Refused where it cannot.
+
+    `decide` is asked before each target but the first, about which it was asked already; it raises Refused.
+    """
 
     speak: Callable[[Target], Spoken]
     headers: Sequence[Header]
     agent: bytes | None
     traceparent: bytes
+    decide: Callable[[Target], Awaitable[None]] | None = None
 
 
 class Forwarded(Struct, frozen=True, kw_only=True):
@@ -58,6 +62,8 @@ class Forwarder:
         """Return the first answer. Raises Refused when no candidate gave one; each attempt is noted."""
         last = len(candidates) - 1
         for at, target in enumerate(candidates):
+            if at and ask.decide is not None:
+                await ask.decide(target)
             spoken = ask.speak(target)
             started = perf_counter()
             try:

@@ -191,7 +191,7 @@ class _Held:
 class Guarded(Passing):
     """A stream that policies judge as it passes. Text leaves once `hold_back` characters of its choice follow it."""
 
-    __slots__ = ("_finished", "_hold_back", "_judge", "_spoken", "_window")
+    __slots__ = ("_arrived", "_finished", "_hold_back", "_judge", "_spoken", "_window")
 
     def __init__(
         self,
@@ -209,6 +209,7 @@ class Guarded(Passing):
         self._judge = judge
         self._hold_back = hold_back
         self._window: list[_Held] = []
+        self._arrived: dict[int, int] = {}
         self._spoken: set[int] = set()
         self._finished: set[int] = set()
 
@@ -243,6 +244,8 @@ class Guarded(Passing):
         data = self._lens.framing.event(event)[1]
         said = self._lens.said(data)
         self._window.append(_Held(event, data, said.texts))
+        for choice, text in said.texts.items():
+            self._arrived[choice] = self._arrived.get(choice, 0) + len(text)
         self._spoken |= said.texts.keys()
         self._finished -= said.texts.keys()
         for choice in said.texts:
@@ -261,7 +264,8 @@ class Guarded(Passing):
     async def _look(self, choice: int, *, final: bool) -> Deny | None:
         held = [each for each in self._window if choice in each.texts]
         text = "".join(each.texts[choice] for each in held)
-        verdict = await self._judge(Chunk(text=text, choice=choice, final=final))
+        arrived = self._arrived.get(choice, 0)
+        verdict = await self._judge(Chunk(text=text, choice=choice, final=final, arrived=arrived))
         if isinstance(verdict, Rewrite):
             self._say(choice, held, verdict.text)
         return verdict if isinstance(verdict, Deny) else None

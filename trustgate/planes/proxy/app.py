@@ -241,8 +241,10 @@ class ProxyApp:
 
     async def _send_live(self, exchange: Exchange, reply: Passing, send: Send) -> None:
         await send({"type": "http.response.start", "status": reply.status, "headers": exchange.headers})
-        array = exchange.array
+        array, sent = exchange.array, exchange.sent
         while data := await reply.chunk():
+            if sent is not None:
+                sent.add(data)
             body = data if array is None else array.feed(data)
             await send({"type": "http.response.body", "body": body, "more_body": True})
         if reply.complete:
