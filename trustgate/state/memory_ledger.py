@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from time import monotonic_ns, time
 
-from msgspec.structs import replace
-
 from trustgate.contract.ports import Reservation, Standing, StateUnavailable, Want
 from trustgate.state.leases import Leases
 from trustgate.state.shelf import MAX_KEYS, Shelf
@@ -31,9 +29,6 @@ class Account:
         return not self.reserved and self.settled.over(now)
 
 
-Hold = tuple[tuple[Want, ...], list[Account]]
-
-
 class MemoryLedger:
     """The ledger of a process that shares its budgets with nobody.
 
@@ -51,7 +46,7 @@ class MemoryLedger:
         self._clock = clock
         self._wall = wall
         self._accounts: Shelf[tuple[str, float], Account] = Shelf(max_keys)
-        self._holds: Leases[Hold] = Leases()
+        self._holds: Leases[tuple[Want, ...]] = Leases()
         self._late: dict[str, int] = {}
         self._max_keys = max_keys
         self._ids = count(1)
@@ -62,7 +57,8 @@ class MemoryLedger:
     async def reserve(self, wants: Sequence[Want], *, lease: float) -> Reservation:
         """Reserve of every budget, or of none."""
         now = self._clock()
-        self._lapse(now)
+        if now >= self._holds.soonest:
+            self._lapse(now)
         asked = tuple(wants)
         accounts = self._open(asked, now)
         shortages = _shortages(asked, accounts)
@@ -70,27 +66,33 @@ class MemoryLedger:
             return Reservation(id="", allowed=False, wants=asked, standings=_stand_all(asked, accounts, shortages, now))
         if len(self._holds.held) >= self._max_keys:
             raise StateUnavailable(f"{self._max_keys} reservations are under way, which is as many as fit")
+        name = str(next(self._ids))
+        self._holds.put(name, now + int(lease * NANOSECONDS), asked)
+        standings = []
         for want, account in zip(asked, accounts, strict=True):
             account.reserved += want.amount
-        name = str(next(self._ids))
-        self._holds.put(name, now + round(lease * NANOSECONDS), (asked, accounts))
-        return Reservation(id=name, allowed=True, wants=asked, standings=_stand_all(asked, accounts, shortages, now))
+            standings.append(_stand(want, account, 0, now))
+        return Reservation(id=name, allowed=True, wants=asked, standings=tuple(standings))
 
     async def settle(self, reservation: Reservation, amounts: Sequence[int]) -> tuple[Standing, ...]:
         """Count what was really used, once; of what was never reserved nothing is counted."""
-        check_amounts(reservation, amounts)
-        now = self._clock()
-        self._lapse(now)
         wants = reservation.wants
-        if hold := self._holds.held.pop(reservation.id, None):
-            _free(hold[1])
-        elif not self._late.pop(reservation.id, None):
-            return _stand_all(wants, self._find_or_make(wants, now), (0,) * len(wants), now)
+        check_amounts(amounts, wants)
+        now = self._clock()
+        if now >= self._holds.soonest:
+            self._lapse(now)
         accounts = self._open(wants, now)
+        timely = self._holds.held.pop(reservation.id, None)
+        if not timely and not self._late.pop(reservation.id, None):
+            return _stand_all(wants, accounts, (0,) * len(wants), now)
+        standings = []
         for want, account, amount in zip(wants, accounts, amounts, strict=True):
+            if timely:
+                account.reserved -= want.amount
             if not want.until or self._wall() < want.until:
                 account.settled.take(now, amount)
-        return _stand_all(wants, accounts, (0,) * len(wants), now)
+            standings.append(_stand(want, account, 0, now))
+        return tuple(standings)
 
     async def look(self, wants: Sequence[Want]) -> tuple[Standing, ...]:
         """Say how budgets stand, and which `reserve` would find short. Budgets nobody used are not kept for it."""
@@ -100,28 +102,36 @@ class MemoryLedger:
         return _stand_all(wants, accounts, _shortages(wants, accounts), now)
 
     def _find_or_make(self, wants: Sequence[Want], now: int) -> list[Account]:
-        found = zip(wants, self._find(wants, now), strict=True)
-        return [account or Account(self._make(want)) for want, account in found]
-
-    def _find(self, wants: Sequence[Want], now: int) -> list[Account | None]:
-        held = self._accounts.held
-        found = [held.get((want.key, -want.until if want.until else want.window)) for want in wants]
-        for account in found:
-            if account is not None:
-                account.settled.forget(now)
-        return found
+        fresh: dict[tuple[str, float], Account] = {}
+        accounts = []
+        for want in wants:
+            name = name_of(want.key, want.window, want.until)
+            account = self._accounts.held.get(name) or fresh.setdefault(name, Account(self._make(want)))
+            account.settled.forget(now)
+            accounts.append(account)
+        return accounts
 
     def _open(self, wants: Sequence[Want], now: int) -> list[Account]:
+        held = self._accounts.held
+        accounts = []
         for want in wants:
             if want.amount < 0:
                 raise negative_amount(want.amount)
-        found = self._find(wants, now)
-        accounts = [account for account in found if account is not None]
-        if len(accounts) == len(found):
-            return accounts
-        self._accounts.make_room(len(found) - len(accounts), now)
-        # found again, because sweeping may have thrown some away that had nothing in them
-        return [self._held_or_new(want) for want in wants]
+            account = held.get((want.key, -want.until if want.until else want.window))
+            if account is None:
+                return self._open_new(wants, now)
+            account.settled.forget(now)
+            accounts.append(account)
+        return accounts
+
+    def _open_new(self, wants: Sequence[Want], now: int) -> list[Account]:
+        held = self._accounts.held
+        self._accounts.make_room(sum(name_of(want.key, want.window, want.until) not in held for want in wants), now)
+        # all are found again, because sweeping may have thrown some away that had nothing in them
+        accounts = [self._held_or_new(want) for want in wants]
+        for account in accounts:
+            account.settled.forget(now)
+        return accounts
 
     def _held_or_new(self, want: Want) -> Account:
         name = name_of(want.key, want.window, want.until)
@@ -131,45 +141,40 @@ class MemoryLedger:
         return Period(want.until, self._wall) if want.until else Window(want.window)
 
     def _lapse(self, now: int) -> None:
-        if now < self._holds.soonest:
-            return
-        for name, hold in self._holds.lapse(now):
-            _free(hold)
+        for name, wants in self._holds.lapse(now):
             self._late[name] = now + LATE
+            for want in wants:
+                if account := self._accounts.held.get(name_of(want.key, want.window, want.until)):
+                    account.reserved -= want.amount
         while self._late and (len(self._late) > self._max_keys or next(iter(self._late.values())) <= now):
             del self._late[next(iter(self._late))]
 
 
-def negative_amount(amount: int) -> ValueError:
-    """Return the mistake of whoever reserves or settles less than nothing."""
-    return ValueError(f"an amount of {amount} would give back what nobody used")
-
-
-def check_amounts(reservation: Reservation, amounts: Sequence[int]) -> None:
+def check_amounts(amounts: Sequence[int], wants: Sequence[Want]) -> None:
     """Raise ValueError unless there is one amount for each want, none of them negative."""
-    if len(amounts) != len(reservation.wants):
-        raise ValueError(f"{len(reservation.wants)} budgets were reserved of, but {len(amounts)} amounts are settled")
+    if len(amounts) != len(wants):
+        raise ValueError(f"there are {len(wants)} budgets, but {len(amounts)} amounts")
     for amount in amounts:
         if amount < 0:
             raise negative_amount(amount)
 
 
-def _free(hold: Hold) -> None:
-    for want, account in zip(*hold, strict=True):
-        account.reserved -= want.amount
+def negative_amount(amount: int) -> ValueError:
+    """Return the mistake of whoever reserves or uses less than nothing."""
+    return ValueError(f"an amount of {amount} would give back what nobody used")
 
 
 def _shortages(wants: Sequence[Want], accounts: Sequence[Account]) -> list[int]:
-    """Return how much each budget lacks, beside those before it of the same key."""
+    """Return how much each budget lacks, beside those before it that are kept under the same key."""
     before: dict[int, int] = {}
     shortages = []
     for want, account in zip(wants, accounts, strict=True):
-        spoken = account.settled.total + account.reserved
-        if len(wants) > 1:
-            spoken = before.get(id(account), spoken)
-        shortage = max(0, spoken + (want.amount if want.strict else 1) - want.limit)
-        shortages.append(shortage)
-        if not shortage:
+        spoken = before.get(id(account), account.settled.total + account.reserved)
+        shortage = spoken + (want.amount if want.strict else 1) - want.limit
+        if shortage > 0:
+            shortages.append(shortage)
+        else:
+            shortages.append(0)
             before[id(account)] = spoken + want.amount
     return shortages
 
@@ -181,23 +186,22 @@ def _stand_all(
 
 
 def _stand(want: Want, account: Account, shortage: int, now: int) -> Standing:
-    settled = account.settled
-    used, reserved = settled.total, account.reserved
-    standing = Standing(
+    settled, reserved = account.settled, account.reserved
+    left = want.limit - settled.total - reserved
+    return Standing(
         limit=want.limit,
-        used=used,
+        used=settled.total,
         reserved=reserved,
-        remaining=max(0, want.limit - used - reserved),
+        remaining=left if left > 0 else 0,
         reset_after=settled.reset_after(now),
-    )
-    return (
-        replace(standing, short=True, retry_after=_retry_after(want, account, shortage, now)) if shortage else standing
+        short=shortage > 0,
+        retry_after=_retry_after(want, account, shortage, now) if shortage else 0.0,
     )
 
 
 def _retry_after(want: Want, account: Account, shortage: int, now: int) -> float:
     """Say when enough has come back; if that needs what is reserved now, it may be any moment."""
-    needed = want.amount if want.strict else 1
-    if needed > want.limit or shortage <= account.settled.total:
+    never = want.strict and want.amount > want.limit
+    if never or shortage <= account.settled.total:
         return account.settled.wait(now, shortage)
     return min(GUESS, account.settled.whole(now))
