@@ -6,10 +6,8 @@ from time import monotonic_ns, time
 from trustgate.contract.ports import Allowance, Take
 from trustgate.state.leases import Room
 from trustgate.state.shelf import MAX_KEYS, Shelf
+from trustgate.state.terms import GUESS, check_cost
 from trustgate.state.windows import NANOSECONDS, Count, Period, Window, name_of
-
-GUESS = 1.0
-"""After how many seconds to come back if that depends on others: nobody knows when they are done."""
 
 
 class MemoryLimiter:
@@ -89,7 +87,7 @@ class MemoryLimiter:
 
     def _take_one(self, key: str, limit: int, window: float, cost: int, until: float) -> Allowance:
         if cost < 0:
-            raise negative_cost(cost)
+            check_cost(cost)  # which raises; asked only then, because this is the hot path
         now = self._clock()
         name = (key, -until if until else window)
         count = self._counts.held.get(name)
@@ -109,8 +107,7 @@ class MemoryLimiter:
 
     def _open(self, takes: Sequence[Take], now: int) -> list[Count]:
         for take in takes:
-            if take.cost < 0:
-                raise negative_cost(take.cost)
+            check_cost(take.cost)
         counts = self._find(takes, now)
         if None not in counts:
             return counts  # type: ignore[return-value] # mypy does not know what `in` tells
@@ -129,11 +126,6 @@ class MemoryLimiter:
         if count := self._counts.held.get(name):
             count.forget(self._clock())
             count.refund(cost)
-
-
-def negative_cost(cost: int) -> ValueError:
-    """Return the mistake of whoever takes less than nothing."""
-    return ValueError(f"a cost of {cost} would give back what nobody took: refund it")
 
 
 def _fits(takes: Sequence[Take], counts: Sequence[Count]) -> list[bool]:

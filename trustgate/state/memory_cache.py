@@ -4,6 +4,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
 
+from trustgate.state.terms import check_ttl
+
 MAX_BYTES = 64 * 1024 * 1024
 OVERHEAD = 256
 """What an entry takes beside its key and value, about."""
@@ -38,8 +40,7 @@ class MemoryCache:
 
     async def set(self, key: str, value: bytes, *, ttl: float) -> None:
         """Keep a value, and let go of others until it fits."""
-        if ttl <= 0:
-            raise no_time(ttl)
+        check_ttl(ttl)
         self._drop(key)
         size = _size(key, value)
         if size > self._max_bytes:
@@ -65,11 +66,6 @@ class MemoryCache:
         entry = self._held.pop(key, None)
         if entry is not None:
             self.size -= _size(key, entry[0])
-
-
-def no_time(ttl: float) -> ValueError:
-    """Return the mistake of whoever keeps something for no time."""
-    return ValueError(f"a ttl of {ttl} seconds keeps nothing: delete it")
 
 
 def _size(key: str, value: bytes) -> int:

@@ -7,12 +7,8 @@ from time import monotonic_ns, time
 from trustgate.contract.ports import Reservation, Standing, StateUnavailable, Want
 from trustgate.state.leases import Leases
 from trustgate.state.shelf import MAX_KEYS, Shelf
+from trustgate.state.terms import GUESS, LATE, check_amount, check_amounts
 from trustgate.state.windows import NANOSECONDS, Count, Period, Window, name_of
-
-GUESS = 1.0
-"""After how many seconds to come back if that depends on what others have reserved: nobody knows what they will use."""
-LATE = 3600 * NANOSECONDS
-"""How long after its lease a reservation can still be settled."""
 
 
 class Account:
@@ -116,7 +112,7 @@ class MemoryLedger:
         accounts = []
         for want in wants:
             if want.amount < 0:
-                raise negative_amount(want.amount)
+                check_amount(want.amount)  # which raises; asked only then, because this is the hot path
             account = held.get((want.key, -want.until if want.until else want.window))
             if account is None:
                 return self._open_new(wants, now)
@@ -142,26 +138,12 @@ class MemoryLedger:
 
     def _lapse(self, now: int) -> None:
         for name, wants in self._holds.lapse(now):
-            self._late[name] = now + LATE
+            self._late[name] = now + LATE * NANOSECONDS
             for want in wants:
                 if account := self._accounts.held.get(name_of(want.key, want.window, want.until)):
                     account.reserved -= want.amount
         while self._late and (len(self._late) > self._max_keys or next(iter(self._late.values())) <= now):
             del self._late[next(iter(self._late))]
-
-
-def check_amounts(amounts: Sequence[int], wants: Sequence[Want]) -> None:
-    """Raise ValueError unless there is one amount for each want, none of them negative."""
-    if len(amounts) != len(wants):
-        raise ValueError(f"there are {len(wants)} budgets, but {len(amounts)} amounts")
-    for amount in amounts:
-        if amount < 0:
-            raise negative_amount(amount)
-
-
-def negative_amount(amount: int) -> ValueError:
-    """Return the mistake of whoever reserves or uses less than nothing."""
-    return ValueError(f"an amount of {amount} would give back what nobody used")
 
 
 def _shortages(wants: Sequence[Want], accounts: Sequence[Account]) -> list[int]:
