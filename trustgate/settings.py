@@ -48,6 +48,23 @@ class PostgresVariables(Struct, frozen=True, kw_only=True):
     connect_timeout: float = 5.0
 
 
+class RedisVariables(Struct, frozen=True, kw_only=True):
+    """How to reach Redis. `host` empty means that this process counts by itself."""
+
+    host: str = ""
+    port: int = 6379
+    username: str = ""
+    password: str = ""
+    db: int = 0
+    tls: bool = False
+    tls_ca_cert: str = ""
+    timeout: float = 0.05
+
+    def __repr__(self) -> str:
+        """Say where; the password is secret."""
+        return f"RedisVariables(host={self.host!r}, port={self.port}, db={self.db}, tls={self.tls})"
+
+
 class Ports(Struct, frozen=True, kw_only=True):
     """Where each plane listens."""
 
@@ -106,6 +123,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     clocks: Clocks = Clocks()
     postgres: PostgresVariables = PostgresVariables()
+    redis: RedisVariables = RedisVariables()
+    cache_max_bytes: int = 64 * 1024 * 1024
     cors: CorsSettings = CorsSettings()
     proxies: Mapping[str, str] = {}
     no_proxy: str = ""
@@ -223,6 +242,8 @@ def _settings(read: Reader) -> Settings:
         limits=_limits(read),
         clocks=_clocks(read),
         postgres=_postgres(read),
+        redis=_redis(read),
+        cache_max_bytes=read.integer("CACHE_MAX_BYTES", 64 * 1024 * 1024, low=1024, high=2**40),
         cors=_cors(read),
         proxies=_proxies(read),
         no_proxy=read.text("NO_PROXY", read.text("no_proxy")),
@@ -313,6 +334,20 @@ def _postgres(read: Reader) -> PostgresVariables:
         min_conns=read.integer("DB_MIN_CONNS", 1, high=1000),
         max_conns=read.integer("DB_MAX_CONNS", 10, low=1, high=1000),
         connect_timeout=read.duration("DB_CONNECT_TIMEOUT", 5.0),
+    )
+
+
+def _redis(read: Reader) -> RedisVariables:
+    default = RedisVariables()
+    return RedisVariables(
+        host=read.text("REDIS_HOST"),
+        port=read.integer("REDIS_PORT", default.port, low=1, high=65535),
+        username=read.text("REDIS_USERNAME"),
+        password=read.text("REDIS_PASSWORD"),
+        db=read.integer("REDIS_DB", default.db, high=100_000),
+        tls=read.flag("REDIS_TLS_ENABLED", default.tls),
+        tls_ca_cert=read.text("REDIS_TLS_CA_CERT"),
+        timeout=read.duration("REDIS_TIMEOUT", default.timeout),
     )
 
 

@@ -1,143 +1,181 @@
-"""Limits counted in this process. Nothing here awaits, so that a take cannot be interrupted by another.
+"""Limits counted in this process. Nothing here awaits, so that a take cannot be interrupted by another."""
 
-A window of time is cut into 64 slots; what was taken is kept by the slot in which it was taken. Any interval as long as
-the window touches at most 65 slots, so the sum over the newest 65 is never less than what the interval holds: the count
-errs by at most one slot, and only to the safe side. Time is whole nanoseconds, so that slots have no ragged edges.
-"""
+from collections.abc import Callable, Sequence
+from time import monotonic_ns, time
 
-from collections import deque
-from collections.abc import Callable
-from time import monotonic_ns
-
-from trustgate.contract.ports import Allowance, StateUnavailable
-
-SLOTS = 64
-SPAN = SLOTS + 1
-NANOSECONDS = 1_000_000_000
-MAX_KEYS = 250_000
-
-
-class Window:
-    """What was taken under one key: pairs of slot and cost, oldest first, in one flat list, and their sum."""
-
-    __slots__ = ("marks", "total")
-
-    def __init__(self) -> None:
-        self.marks: list[int] = []
-        self.total = 0
-
-    def forget(self, slot: int) -> None:
-        """Drop what was taken before the newest 65 slots, of which `slot` is the last."""
-        marks = self.marks
-        while marks and marks[0] <= slot - SPAN:
-            self.total -= marks[1]
-            del marks[:2]
-
-    def take(self, slot: int, cost: int) -> None:
-        """Add to the newest slot."""
-        marks = self.marks
-        if marks and marks[-2] == slot:
-            marks[-1] += cost
-        elif cost:
-            marks += (slot, cost)
-        self.total += cost
-
-    def refund(self, cost: int) -> None:
-        """Give back from the oldest slot: what stays counts at least as long as what really was taken."""
-        marks = self.marks
-        while cost and marks:
-            back = min(cost, marks[1])
-            cost -= back
-            self.total -= back
-            marks[1] -= back
-            if not marks[1]:
-                del marks[:2]
-
-    def slot_freeing(self, wanted: int) -> int:
-        """Return the slot whose end gives back at least `wanted`; the newest when all of them hold less."""
-        marks = self.marks
-        freed = at = 0
-        for at in range(0, len(marks), 2):
-            freed += marks[at + 1]
-            if freed >= wanted:
-                break
-        return marks[at]
+from trustgate.contract.ports import Allowance, Take
+from trustgate.state.leases import Room
+from trustgate.state.shelf import MAX_KEYS, Shelf
+from trustgate.state.terms import GUESS, check_cost
+from trustgate.state.windows import NANOSECONDS, Count, Period, Window, name_of
 
 
 class MemoryLimiter:
     """The limiter of a process that shares its counts with nobody.
 
-    Keys whose time has passed go: every new key sweeps two old ones. With `max_keys` all in use it says that it is
-    unavailable rather than forget what was taken. One key with two windows counts as two keys.
+    `clock` is for windows and leases, `wall` (Unix seconds) for periods of the calendar. One key with two windows
+    counts as two keys. `max_keys` holds for counts and for rooms, each.
     """
 
-    def __init__(self, *, clock: Callable[[], int] = monotonic_ns, max_keys: int = MAX_KEYS) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], int] = monotonic_ns,
+        wall: Callable[[], float] = time,
+        max_keys: int = MAX_KEYS,
+    ) -> None:
         self._clock = clock
-        self._max_keys = max_keys
-        self._windows: dict[tuple[str, float], Window] = {}
-        self._sweep: deque[tuple[str, float]] = deque()
+        self._wall = wall
+        self._counts: Shelf[tuple[str, float], Count] = Shelf(max_keys)
+        self._rooms: Shelf[str, Room] = Shelf(max_keys)
 
     def __len__(self) -> int:
-        return len(self._windows)
+        return len(self._counts.held) + len(self._rooms.held)
 
     async def take(self, key: str, *, limit: int, window: float, cost: int = 1) -> Allowance:
         """Take, or say when to come back; a `cost` of 0 only looks. Never more than `limit` in any window."""
-        if cost < 0:
-            raise ValueError(f"a cost of {cost} would give back what nobody took: refund it")
+        return self._take_one(key, limit, window, cost, 0.0)
+
+    async def take_all(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
+        """Take of every one, or of none."""
+        if len(takes) == 1:
+            take = takes[0]
+            return (self._take_one(take.key, take.limit, take.window, take.cost, take.until),)
         now = self._clock()
-        width = _slot_width(window)
-        slot = now // width
-        held = self._windows.get((key, window)) or self._open((key, window), now)
-        held.forget(slot)
-        if held.total + cost > limit:
-            return self._refuse(held, limit, cost, now, width)
-        held.take(slot, cost)
-        return Allowance(
-            allowed=True,
-            limit=limit,
-            remaining=limit - held.total,
-            reset_after=((held.marks[0] + SPAN) * width - now) / NANOSECONDS if held.marks else 0.0,
-        )
+        counts = self._open(takes, now)
+        if not all(_fits(takes, counts)):
+            return _foresee(takes, counts, now)
+        return tuple([_take(count, take.limit, take.cost, now) for take, count in zip(takes, counts, strict=True)])
+
+    async def look(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
+        """Say what `take_all` would. Keys that nobody has taken of are not kept for it."""
+        now = self._clock()
+        fresh: dict[tuple[str, float], Count] = {}
+        counts = []
+        for take, count in zip(takes, self._find(takes, now), strict=True):
+            name = name_of(take.key, take.window, take.until)
+            counts.append(count or fresh.setdefault(name, self._make(take.window, take.until)))
+        return _foresee(takes, counts, now)
 
     async def refund(self, key: str, *, window: float, cost: int = 1) -> None:
         """Give back; more than was taken is as much as was taken."""
-        if held := self._windows.get((key, window)):
-            held.forget(self._clock() // _slot_width(window))
-            held.refund(cost)
+        self._refund((key, window), cost)
 
-    def _refuse(self, held: Window, limit: int, cost: int, now: int, width: int) -> Allowance:
-        def wait(slot: int) -> float:
-            return ((slot + SPAN) * width - now) / NANOSECONDS
+    async def refund_all(self, takes: Sequence[Take]) -> None:
+        """Give back of every one."""
+        for take in takes:
+            self._refund(name_of(take.key, take.window, take.until), take.cost)
 
-        whole = SPAN * width / NANOSECONDS
-        return Allowance(
-            allowed=False,
-            limit=limit,
-            remaining=max(0, limit - held.total),
-            reset_after=wait(held.marks[0]) if held.marks else 0.0,
-            # what costs more than the limit never fits: the longest honest wait is the window
-            retry_after=wait(held.slot_freeing(held.total + cost - limit)) if held.marks and cost <= limit else whole,
+    async def enter(self, key: str, ticket: str, *, limit: int, lease: float) -> Allowance:
+        """Let one more in, or say that all places are taken. Whoever is inside already gets a new lease."""
+        now = self._clock()
+        room = self._rooms.held.get(key)
+        if room is None:
+            self._rooms.make_room(1, now)
+            room = self._rooms.put(key, Room())
+        room.tickets.lapse(now)
+        inside = room.tickets.held
+        if ticket not in inside and len(inside) >= limit:
+            return Allowance(allowed=False, limit=limit, remaining=0, reset_after=lease, retry_after=min(GUESS, lease))
+        room.tickets.put(ticket, now + round(lease * NANOSECONDS), None)
+        return Allowance(allowed=True, limit=limit, remaining=max(0, limit - len(inside)), reset_after=lease)
+
+    async def leave(self, key: str, ticket: str) -> None:
+        """Make room, if its lease had not done so already."""
+        if room := self._rooms.held.get(key):
+            room.tickets.held.pop(ticket, None)
+
+    def _take_one(self, key: str, limit: int, window: float, cost: int, until: float) -> Allowance:
+        if cost < 0:
+            check_cost(cost)  # which raises; asked only then, because this is the hot path
+        now = self._clock()
+        name = (key, -until if until else window)
+        count = self._counts.held.get(name)
+        if count is None:
+            self._counts.make_room(1, now)
+            count = self._counts.put(name, self._make(window, until))
+        count.forget(now)
+        return _take(count, limit, cost, now) if count.total + cost <= limit else _refuse(count, limit, cost, now)
+
+    def _find(self, takes: Sequence[Take], now: int) -> list[Count | None]:
+        held = self._counts.held
+        found = [held.get((take.key, -take.until if take.until else take.window)) for take in takes]
+        for count in found:
+            if count is not None:
+                count.forget(now)
+        return found
+
+    def _open(self, takes: Sequence[Take], now: int) -> list[Count]:
+        for take in takes:
+            check_cost(take.cost)
+        counts = self._find(takes, now)
+        if None not in counts:
+            return counts  # type: ignore[return-value] # mypy does not know what `in` tells
+        self._counts.make_room(counts.count(None), now)
+        # found again, because sweeping may have thrown some away that had nothing in them
+        return [self._held_or_new(take) for take in takes]
+
+    def _held_or_new(self, take: Take) -> Count:
+        name = name_of(take.key, take.window, take.until)
+        return self._counts.held.get(name) or self._counts.put(name, self._make(take.window, take.until))
+
+    def _make(self, window: float, until: float) -> Count:
+        return Period(until, self._wall) if until else Window(window)
+
+    def _refund(self, name: tuple[str, float], cost: int) -> None:
+        if count := self._counts.held.get(name):
+            count.forget(self._clock())
+            count.refund(cost)
+
+
+def _fits(takes: Sequence[Take], counts: Sequence[Count]) -> list[bool]:
+    """Say of each whether it fits, beside those before it that are counted under the same key."""
+    before: dict[int, int] = {}
+    fits = []
+    for take, count in zip(takes, counts, strict=True):
+        total = before.get(id(count), count.total) + take.cost
+        fits.append(total <= take.limit)
+        if total <= take.limit:
+            before[id(count)] = total
+    return fits
+
+
+def _foresee(takes: Sequence[Take], counts: Sequence[Count], now: int) -> tuple[Allowance, ...]:
+    """Say what taking says: of those that all fit, how they stand afterwards; otherwise, how they stand."""
+    fits = _fits(takes, counts)
+    if not all(fits):
+        return tuple(
+            _stand(count, take.limit, 0, now) if fit else _refuse(count, take.limit, take.cost, now)
+            for take, count, fit in zip(takes, counts, fits, strict=True)
         )
-
-    def _open(self, key: tuple[str, float], now: int) -> Window:
-        self._sweep_some(now, 2 if len(self._windows) < self._max_keys else SLOTS)
-        if len(self._windows) >= self._max_keys:
-            raise StateUnavailable(f"{len(self._windows)} keys are being counted, which is as many as fit")
-        self._sweep.append(key)
-        opened = self._windows[key] = Window()
-        return opened
-
-    def _sweep_some(self, now: int, most: int) -> None:
-        for _ in range(min(most, len(self._sweep))):
-            key = self._sweep.popleft()
-            held = self._windows[key]
-            held.forget(now // _slot_width(key[1]))
-            if held.marks:
-                self._sweep.append(key)
-            else:
-                del self._windows[key]
+    taken: dict[int, int] = {}
+    allowances = []
+    for take, count in zip(takes, counts, strict=True):
+        taken[id(count)] = taken.get(id(count), 0) + take.cost
+        allowances.append(_stand(count, take.limit, taken[id(count)], now))
+    return tuple(allowances)
 
 
-def _slot_width(window: float) -> int:
-    """Return a slot's width in nanoseconds, rounded up: a window is never counted as shorter than it is."""
-    return -int(-window * NANOSECONDS // SLOTS)
+def _take(count: Count, limit: int, cost: int, now: int) -> Allowance:
+    count.take(now, cost)
+    return Allowance(allowed=True, limit=limit, remaining=limit - count.total, reset_after=count.reset_after(now))
+
+
+def _stand(count: Count, limit: int, more: int, now: int) -> Allowance:
+    """Say how a count stands if `more` was taken of it."""
+    return Allowance(
+        allowed=True,
+        limit=limit,
+        remaining=limit - count.total - more,
+        reset_after=count.reset_after(now) or (count.whole(now) if more else 0.0),
+    )
+
+
+def _refuse(count: Count, limit: int, cost: int, now: int) -> Allowance:
+    return Allowance(
+        allowed=False,
+        limit=limit,
+        remaining=max(0, limit - count.total),
+        reset_after=count.reset_after(now),
+        retry_after=count.wait(now, count.total + cost - limit),
+    )
