@@ -71,6 +71,7 @@ def test_every_variable_is_in_the_example_with_its_default() -> None:
         "SERVER_PROXY_PORT": "8081",
         "SERVER_MCP_PORT": "8082",
         "DB_PORT": "5432",
+        "REDIS_PORT": "6379",
     }
 
 
@@ -111,7 +112,7 @@ def test_routes_and_probes_are_never_consumer_slugs() -> None:
 
 
 def test_the_public_module_exports_what_it_says() -> None:
-    assert list(trustgate.__all__) == sorted(trustgate.__all__)
+    assert list(trustgate.__all__) == sorted(trustgate.__all__, key=lambda name: (not name.isupper(), name))
     assert all(hasattr(trustgate, name) for name in trustgate.__all__)
 
 

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from trustgate import Body, Caller, Operation, PolicySettings, RequestContext, Services, Usage, hookimpl
+from tests.world import services
+from trustgate import Body, Caller, Chosen, Operation, Outcome, PolicySettings, RequestContext, Usage, hookimpl
 from trustgate.config.records import Policy
 from trustgate.contract.context import AnswerView, Chunk
 from trustgate.contract.event import PolicyFinding
@@ -16,7 +17,7 @@ from trustgate.contract.verdict import Deny, Rewrite
 from trustgate.enforcement.chain import Chains, compile_chains, effective
 from trustgate.enforcement.plugins import Plugin, Plugins, assemble
 from trustgate.enforcement.run import Ruling, Runner
-from trustgate.state.memory import MemoryLimiter
+from trustgate.enforcement.trail import Trail
 
 Hook = Callable[..., Any]
 SOON = 5.0
@@ -114,7 +115,7 @@ class Desk:
         ]
         self.chains = compiled(policies, plugins, timeout=timeout)
         self.runner = Runner(throttle_wait=throttle_wait)
-        self.findings: list[PolicyFinding] = []
+        self.trail = Trail()
         self.ctx = context()
         self._before = asyncio.all_tasks()
 
@@ -125,23 +126,35 @@ class Desk:
 
     async def pre_request(self) -> Ruling:
         async with asyncio.timeout(SOON):
-            return await self.runner.pre_request(self.chains, self.ctx, self.findings, Body)
+            return await self.runner.pre_request(self.chains, self.ctx, self.trail, reread)
+
+    async def pre_call(self, target: Chosen | None = None) -> Ruling:
+        to = target or Chosen(registry_id="r1", registry="r", provider="openai", model="m")
+        async with asyncio.timeout(SOON):
+            return await self.runner.pre_call(self.chains, self.ctx, to, self.trail, reread)
 
     async def pre_response(self, answer: AnswerView | None = None) -> Ruling:
         view = answer or AnswerView(status=200, body=b"answer", text="answer")
         async with asyncio.timeout(SOON):
             return await self.runner.pre_response(
-                self.chains, self.ctx, view, self.findings, lambda body: replace(view, body=body)
+                self.chains, self.ctx, view, self.trail, lambda body: replace(view, body=body)
             )
 
     async def on_chunk(self, text: str = "text", *, final: bool = False) -> Rewrite | Deny | None:
         chunk = Chunk(text=text, choice=0, final=final)
         async with asyncio.timeout(SOON):
-            return await self.runner.on_chunk(self.chains, self.ctx, chunk, self.findings)
+            return await self.runner.on_chunk(self.chains, self.ctx, chunk, self.trail)
 
     async def post_response(self, usage: Usage | None = None) -> None:
         async with asyncio.timeout(SOON):
-            await self.runner.post_response(self.chains, self.ctx, usage or Usage(), self.findings)
+            outcome = Outcome(status=200, usage=usage or Usage())
+            left = self.runner.post_response(self.chains, self.ctx, outcome, lambda: None, self.trail)
+            if left is not None:
+                await left
+
+    @property
+    def findings(self) -> list[PolicyFinding]:
+        return self.trail.findings
 
     @property
     def decisions(self) -> list[tuple[str, str]]:
@@ -149,5 +162,8 @@ class Desk:
 
 
 def compiled(policies: Sequence[Policy], plugins: Sequence[Plugin], *, timeout: float = 2.0) -> Chains:
-    services = Services(limiter=MemoryLimiter())
-    return compile_chains(effective(policies, "c1"), Plugins(plugins), services, timeout=timeout)
+    return compile_chains(effective(policies, "c1"), Plugins(plugins), services(), timeout=timeout)
+
+
+def reread(body: Body, raw: bytes | bytearray | None, model: str) -> Body:
+    return Body(body.raw if raw is None else raw, model=model or body.model)

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.world import services
 from trustgate import PolicyRef, PolicySettings, RequestContext, Services
 from trustgate.config.records import Policy
 from trustgate.contract import hookspecs
 from trustgate.contract.context import Stage
 from trustgate.enforcement.chain import compile_chains, effective
 from trustgate.enforcement.plugins import STAGES, Plugins
-from trustgate.state.memory import MemoryLimiter
 
 from .kit import Desk, Lenient, Plain, compiled, plugin, policy, rule, says
 
@@ -115,6 +115,7 @@ def test_stages(offered: tuple[Stage, ...], chosen: tuple[Stage, ...], running: 
     chains = compiled([policy(stages=chosen)], [plugin(**hooks(*offered))])
     found = {
         "pre_request": len(chains.pre_request),
+        "pre_call": len(chains.pre_call),
         "pre_response": len(chains.pre_response),
         "on_chunk": len(chains.on_chunk),
         "post_response": len(chains.post_response),
@@ -246,5 +247,5 @@ def test_plugins_are_found_by_slug_and_listed_by_it() -> None:
 
 
 def test_nothing_configured_costs_nothing() -> None:
-    chains = compile_chains([], Plugins([]), Services(limiter=MemoryLimiter()), timeout=1)
+    chains = compile_chains([], Plugins([]), services(), timeout=1)
     assert (chains.pre_request, chains.pre_response, chains.on_chunk, chains.post_response) == ((), (), (), ())

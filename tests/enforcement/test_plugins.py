@@ -171,7 +171,7 @@ def test_one_whose_settings_type_fails() -> None:
 def test_one_without_any_stage() -> None:
     said = refused(lambda: assemble({"bad": module()}))
     assert said == (
-        "plugin bad implements no stage: implement one of pre_request, pre_response, on_chunk, post_response"
+        "plugin bad implements no stage: implement one of pre_request, pre_call, pre_response, on_chunk, post_response"
     )
 
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from trustgate import Answer, Deny, Proceed, RequestContext, Rewrite
-from trustgate.contract.context import AnswerView, Body, Chunk
+from trustgate.contract.context import AnswerView, Chunk
 from trustgate.contract.usage import Usage
+from trustgate.enforcement.trail import Trail
 
-from .kit import SOON, Desk, Hook, Lenient, Rule, context, policy, raises, rule, says
+from .kit import SOON, Desk, Hook, Lenient, Rule, context, policy, raises, reread, rule, says
 
 pytestmark = pytest.mark.anyio
 
@@ -712,7 +713,7 @@ async def test_many_requests_at_once_do_not_mix() -> None:
 
     async def one(at: int) -> None:
         raw = b"%d" % at
-        ruling = await desk.runner.pre_request(desk.chains, context(raw), [], Body)
+        ruling = await desk.runner.pre_request(desk.chains, context(raw), Trail(), reread)
         assert ruling.ctx.body.raw == raw + b"!!"
         assert list(ruling.headers) == [(b"x-id", raw), (b"x-id", raw + b"!")]
 

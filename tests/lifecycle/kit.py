@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from trustgate import PolicySettings, Services, hookimpl
+from tests.world import services
+from trustgate import PolicySettings, hookimpl
 from trustgate.config.records import AnyRecord, Auth, Binding, Consumer, Gateway, Policy, Registry
 from trustgate.config.snapshot import build
 from trustgate.contract.event import Event
@@ -22,7 +23,6 @@ from trustgate.planes.proxy.app import ProxyApp
 from trustgate.providers.credentials import Credentials
 from trustgate.ready import Parts
 from trustgate.settings import Limits
-from trustgate.state.memory import MemoryLimiter
 from trustgate.telemetry.record import Record, build_event
 
 SOON = 5.0
@@ -238,7 +238,7 @@ class House:
         self._stored = configured() if records is None else records
         parts = Parts(
             plugins=assemble({f"guard_{at}": rule.module() for at, rule in enumerate(rules)}),
-            services=Services(limiter=MemoryLimiter() if limiter is None else limiter),
+            services=services(**{} if limiter is None else {"limiter": limiter}),
             clocks=Clocks(),
             credentials=Credentials(),
             base_domain="llm.test",

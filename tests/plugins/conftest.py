@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests import world
 from trustgate import Body, Caller, Operation, RequestContext, Services
-from trustgate.state.memory import MemoryLimiter
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def services() -> Services:
-    return Services(limiter=MemoryLimiter())
+    return world.services()
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
 """rate_limiter: who counts together, what callers are told, and that nobody is let through beyond the limit."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import anyio
 import msgspec
 import pytest
 
+from tests import world
 from trustgate import Allowance, Deny, PolicyRef, Proceed, RequestContext, Services, StateUnavailable
 from trustgate.enforcement.plugins import load_plugins
 from trustgate_plugins.rate_limiter import pre_request
@@ -58,7 +60,7 @@ async def test_beyond_the_limit_a_caller_is_refused_and_told_when_to_return(
     assert 59 <= verdict.retry_after <= 61
     assert "2 requests per 1m for this consumer" in verdict.message
     assert dict(verdict.headers)[b"x-ratelimit-consumer-remaining"] == b"0"
-    assert verdict.details is not None
+    assert isinstance(verdict.details, Mapping)
     assert verdict.details["scope"] == "consumer"
 
 
@@ -112,8 +114,8 @@ async def test_a_header_value_is_not_kept(ctx: RequestContext) -> None:
 
     keys = Keys()
     chosen = settings(group_by_header="X-User")
-    await pre_request(with_header(ctx, b"x-user", b"ann" * 9000), chosen, policy(), Services(limiter=keys))
-    await pre_request(ctx, settings(), policy(is_global=True), Services(limiter=keys))
+    await pre_request(with_header(ctx, b"x-user", b"ann" * 9000), chosen, policy(), world.services(limiter=keys))
+    await pre_request(ctx, settings(), policy(is_global=True), world.services(limiter=keys))
     grouped, whole = keys.seen
     assert grouped.startswith("rate_limiter:policy-1:gateway-1:consumer:consumer-1:")
     assert "ann" not in grouped
@@ -143,7 +145,7 @@ async def test_a_store_that_is_away_is_for_on_error_to_judge(ctx: RequestContext
             raise StateUnavailable("nobody home")
 
     with pytest.raises(StateUnavailable):
-        await pre_request(ctx, settings(), policy(), Services(limiter=Away()))
+        await pre_request(ctx, settings(), policy(), world.services(limiter=Away()))
     assert RateLimiterSettings.on_error == "allow"
 
 

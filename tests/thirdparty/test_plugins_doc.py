@@ -11,7 +11,7 @@ import trustgate
 from trustgate import PolicySettings
 from trustgate.contract import hookspecs
 from trustgate.contract.policy import Group
-from trustgate.enforcement.plugins import STAGES
+from trustgate.enforcement.plugins import BESIDE, STAGES
 
 HERE = Path(__file__).parent
 DOCUMENT = (HERE.parents[1] / "docs" / "plugins.md").read_text("utf-8")
@@ -35,8 +35,8 @@ def section(name: str) -> str:
     return DOCUMENT.partition(f"### {name}\n")[2].partition("\n#")[0]
 
 
-def test_the_hooks_are_the_stages_and_the_settings() -> None:
-    assert {*STAGES, "settings_type"} == set(HOOKS)
+def test_the_hooks_are_the_stages_the_settings_and_what_runs_beside() -> None:
+    assert {*STAGES, *BESIDE, "settings_type"} == set(HOOKS)
 
 
 @pytest.mark.parametrize("name", HOOKS)

@@ -3,7 +3,7 @@
 Every implementation may take any subset of the arguments, by name:
 `ctx` the request, `settings` the policy's parsed settings, `policy` which configured policy this is,
 `services` the limiter and its fellows, `kept` what this policy's last hook for this request kept (None at first), and
-per stage `target`, `answer`, `chunk`, `outcome` or `origin`.
+per stage `target`, `answer`, `chunk`, `outcome` and `usage`, or `origin`.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from trustgate.contract.context import AnswerView, Chosen, Chunk, Origin, Outcom
 from trustgate.contract.policy import PolicyRef, PolicySettings
 from trustgate.contract.ports import Services
 from trustgate.contract.upstream import Header
+from trustgate.contract.usage import Usage
 from trustgate.contract.verdict import ChunkVerdict, Verdict
 
 PROJECT = "trustgate"
@@ -58,13 +59,17 @@ async def on_chunk(
 async def post_response(
     ctx: RequestContext,
     outcome: Outcome,
+    usage: Usage,
     answer: AnswerView | None,
     settings: Any,
     policy: PolicyRef,
     services: Services,
     kept: Any,
 ) -> None:
-    """After the last byte, whatever the end was. Cannot change anything. `answer` is there for a complete good one."""
+    """After the last byte, whatever the end was. Cannot change anything. `answer` is there for a complete good one.
+
+    `usage` is that of `outcome`, or nothing used where it is not known.
+    """
 
 
 @hookspec

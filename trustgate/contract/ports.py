@@ -1,26 +1,17 @@
 """The world as plugins may reach it. Each port has at least two implementations and one contract test."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from time import time
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from trustgate.contract.cost import Pricing
-from trustgate.contract.upstream import Call, Header
 from trustgate.contract.usage import Usage
 
 
 class StateUnavailable(Exception):
     """The store behind a port cannot be reached; the policy's `on_error` decides what that means."""
-
-
-class ServiceUnavailable(Exception):
-    """A service that a policy asks did not answer, or is not asked because it just failed; `on_error` decides."""
-
-
-class NotEvaluated(Exception):
-    """What a policy wanted is not done while its verdict is only being explained; the message says what it was."""
 
 
 class Take(Struct, frozen=True, kw_only=True):
@@ -151,83 +142,15 @@ class Cache(Protocol):
         """Forget. Raises StateUnavailable."""
 
 
-class Match(Struct, frozen=True, kw_only=True):
-    """A neighbour: its cosine similarity to what was looked for, the text it was kept under, and its value."""
-
-    similarity: float
-    text: str
-    value: bytes
-
-
-class Vectors(Protocol):
-    """Keeps values by vectors, in partitions that never see one another."""
-
-    async def add(self, partition: str, vector: Sequence[float], text: str, value: bytes, *, ttl: float) -> None:
-        """Keep a value for `ttl` seconds; the same text in a partition is kept once. Raises StateUnavailable."""
-
-    async def nearest(self, partition: str, vector: Sequence[float], *, at_least: float, most: int) -> list[Match]:
-        """Return at most `most` values of similarity `at_least`, the nearest first. Raises StateUnavailable."""
-
-
-class Embedded(Struct, frozen=True, kw_only=True):
-    """Vectors of unit length, one a text, and what making them used."""
-
-    vectors: tuple[tuple[float, ...], ...]
-    usage: Usage = Usage()
-
-
-class Embedder(Protocol):
-    """Makes vectors of texts."""
-
-    async def embed(self, gateway_id: str, registry: str, model: str, texts: Sequence[str]) -> Embedded:
-        """Ask a registry of that gateway, by name or id, for embeddings; the registry `hashing` needs nobody.
-
-        Raises ServiceUnavailable, also for a registry that there is not.
-        """
-
-
-class HttpAnswer(Struct, frozen=True, kw_only=True):
-    """What a service answered, whole; header names are lower case."""
-
-    status: int
-    headers: Sequence[Header]
-    body: bytes
-
-
-class Outbound(Protocol):
-    """HTTP to services that policies ask. One that keeps failing is not asked for a while: then the answer is quick."""
-
-    async def send(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Sequence[Header] = (),
-        body: bytes = b"",
-        within: float,
-        limit: int = 1024 * 1024,
-    ) -> HttpAnswer:
-        """Return a whole answer of at most `limit` bytes. Statuses of 500 and above, and 429, count as failures for the
-        circuit but are returned. Raises ServiceUnavailable when there was none within `within` seconds."""
-
-    async def send_call(self, call: Call, *, within: float, limit: int = 1024 * 1024) -> HttpAnswer:
-        """The same for a call that somebody else has put together, such as a signed one. Raises ServiceUnavailable."""
-
-
 class Services(Struct, frozen=True, kw_only=True):
     """The only way a plugin reaches the world.
 
-    `estimate(body, said)` guesses what a parsed request and the text of its answer use; `clock` is Unix seconds;
-    `vectors` are the stores that this process has, by name; `variables` are settings of the process that plugins read.
+    `estimate(body, said)` guesses what a parsed request and the text of its answer use; `clock` is Unix seconds.
     """
 
     limiter: Limiter
     ledger: Ledger
     cache: Cache
-    vectors: Mapping[str, Vectors]
-    embedder: Embedder
-    http: Outbound
     pricing: Pricing
     estimate: Callable[[Any, str], Usage]
     clock: Callable[[], float] = time
-    variables: Mapping[str, str] = {}

@@ -18,7 +18,7 @@ SUBJECTS: Final[Mapping[str, tuple[str, ...]]] = {
     "pre_call": ("target",),
     "pre_response": ("answer",),
     "on_chunk": ("chunk",),
-    "post_response": ("outcome", "answer"),
+    "post_response": ("outcome", "answer", "usage"),
     "refund": (),
     "browser": ("origin",),
 }

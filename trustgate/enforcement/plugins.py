@@ -45,7 +45,7 @@ class Plugin(Struct, frozen=True, kw_only=True):
     @property
     def mandatory(self) -> tuple[Stage, ...]:
         """The stages that run whichever a policy chooses."""
-        return tuple(stage for stage in self.stages if stage not in self.settings_type.optional)
+        return tuple(stage for stage in self.stages if stage in self.settings_type.mandatory)
 
     def chosen(self, stages: Sequence[str]) -> tuple[Stage, ...]:
         """Return the stages that a policy runs at: the mandatory ones, and of the others those it names, or all."""

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from trustgate.contract.context import AnswerView, Body, Chosen, Chunk, Origin, Outcome, RequestContext
 from trustgate.contract.upstream import Header
+from trustgate.contract.usage import Usage
 from trustgate.contract.verdict import Answer, Deny, Proceed, Rewrite
 from trustgate.enforcement.chain import Batch, CannotDecide, Chains, Link
 from trustgate.enforcement.trail import Trail, failed, note
@@ -125,7 +126,7 @@ class Runner:
         trail: Trail,
     ) -> Awaitable[None] | None:
         """Tell the policies how it ended. Returns what is still to be awaited, for those that wait."""
-        subject = (outcome, answer() if chains.wants_answer else None)
+        subject = (outcome, answer() if chains.wants_answer else None, outcome.usage or Usage())
         return self._afterwards(iter([(link, subject) for link in chains.post_response]), ctx, trail)
 
     def refund(self, chains: Chains, ctx: RequestContext, trail: Trail) -> Awaitable[None] | None:

@@ -8,7 +8,7 @@ from dependency_injector import containers, providers
 from trustgate import __version__
 from trustgate.config.watch import Watch
 from trustgate.contract.event import Sink
-from trustgate.contract.ports import Services
+from trustgate.contract.ports import Cache, Ledger, Limiter, Services
 from trustgate.contract.upstream import Transport
 from trustgate.enforcement.plugins import load_plugins
 from trustgate.forwarding.by_scheme import ByScheme
@@ -20,10 +20,17 @@ from trustgate.planes.secret import make_folder, server_secret
 from trustgate.planes.serve import Drain
 from trustgate.providers.credentials import Credentials
 from trustgate.providers.echo import EchoTransport
+from trustgate.providers.estimate import estimate_usage
 from trustgate.providers.prices import PriceBook
 from trustgate.ready import Parts
 from trustgate.settings import BadSetting, Settings
 from trustgate.state.memory import MemoryLimiter
+from trustgate.state.memory_cache import MemoryCache
+from trustgate.state.memory_ledger import MemoryLedger
+from trustgate.state.redis_cache import RedisCache
+from trustgate.state.redis_ledger import RedisLedger
+from trustgate.state.redis_limiter import RedisLimiter
+from trustgate.state.redis_link import Link
 from trustgate.storage.configuration import StoredConfig
 from trustgate.storage.database import Database
 from trustgate.storage.factory import open_database
@@ -66,10 +73,24 @@ def _transport(settings: Settings) -> Transport:
     return ByScheme(make_transport(proxies), {"echo": EchoTransport()})
 
 
-def _parts(settings: Settings) -> Parts:
+def _link(settings: Settings) -> Link | None:
+    return Link(settings.redis) if settings.redis.host else None
+
+
+def _services(settings: Settings, link: Link | None, prices: PriceBook) -> Services:
+    if link is None:
+        limiter: Limiter = MemoryLimiter()
+        ledger: Ledger = MemoryLedger()
+        cache: Cache = MemoryCache(max_bytes=settings.cache_max_bytes)
+    else:
+        limiter, ledger, cache = RedisLimiter(link), RedisLedger(link), RedisCache(link)
+    return Services(limiter=limiter, ledger=ledger, cache=cache, pricing=prices, estimate=estimate_usage)
+
+
+def _parts(settings: Settings, services: Services) -> Parts:
     return Parts(
         plugins=load_plugins(settings.plugins),
-        services=Services(limiter=MemoryLimiter()),
+        services=services,
         clocks=settings.clocks,
         credentials=Credentials(settings.references),
         base_domain=settings.gateway_base_domain,
@@ -149,9 +170,11 @@ class Ground(containers.DeclarativeContainer):
     store = providers.Singleton(Store, database, sealer)
     source = providers.Singleton(StoredConfig, database, sealer)
     transport = providers.Singleton(_transport, settings)
-    parts = providers.Singleton(_parts, settings)
-    meters = providers.Singleton(_meters, settings)
     prices = providers.Singleton(PriceBook)
+    link = providers.Singleton(_link, settings)
+    policy_services = providers.Singleton(_services, settings, link, prices)
+    parts = providers.Singleton(_parts, settings, policy_services)
+    meters = providers.Singleton(_meters, settings)
     fanout = providers.Singleton(_fanout, settings, meters, prices)
     loop_lag = providers.Singleton(LoopLag, meters.provided.registry)
     lifecycle = providers.Singleton(_lifecycle, settings, parts, transport, fanout, meters)
@@ -167,4 +190,5 @@ class Ground(containers.DeclarativeContainer):
         loop_lag=loop_lag,
         transport=transport,
         prices=prices,
+        link=link,
     )

@@ -9,6 +9,7 @@ from trustgate.contract.upstream import Transport
 from trustgate.lifecycle import Lifecycle
 from trustgate.planes.serve import Drain
 from trustgate.providers.prices import PriceBook
+from trustgate.state.redis_link import Link
 from trustgate.telemetry.fanout import Fanout
 from trustgate.telemetry.process import LoopLag
 
@@ -28,6 +29,7 @@ class DataPlane:
         loop_lag: LoopLag,
         transport: Transport,
         prices: PriceBook,
+        link: Link | None,
     ) -> None:
         self._watch = watch
         self._lifecycle = lifecycle
@@ -35,6 +37,7 @@ class DataPlane:
         self._loop_lag = loop_lag
         self._transport = transport
         self._prices = prices
+        self._link = link
         self._polling: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -42,6 +45,8 @@ class DataPlane:
         loading = asyncio.create_task(asyncio.to_thread(self._prices.load))
         await self._watch.load()
         await loading
+        if self._link is not None:
+            await self._link.open()
         self._polling = asyncio.create_task(self._watch.run())
         self._fanout.start()
         self._loop_lag.start()
@@ -56,6 +61,8 @@ class DataPlane:
         await self._lifecycle.settled()
         await self._fanout.aclose(FLUSH)
         await self._transport.aclose()
+        if self._link is not None:
+            await self._link.aclose()
 
 
 def readiness(drain: Drain, watch: Watch | None) -> Callable[[], Awaitable[Mapping[str, str]]]:

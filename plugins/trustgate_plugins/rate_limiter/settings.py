@@ -17,6 +17,7 @@ class RateLimiterSettings(PolicySettings, frozen=True, kw_only=True, forbid_unkn
     title: ClassVar[str] = "Rate limiter"
     modes: ClassVar[tuple[Literal["enforce", "throttle", "observe"], ...]] = ("enforce", "throttle", "observe")
     on_error: ClassVar[Literal["deny", "allow"]] = "allow"
+    mandatory: ClassVar[frozenset[str]] = frozenset({"pre_request"})
 
     limit: Annotated[int, Meta(gt=0, description="How many requests fit into one window.")]
     window: Annotated[Duration, Meta(description="How long a window is, at least `1s`. It slides: there is no edge.")]

@@ -14,6 +14,7 @@ class RequestSizeLimiterSettings(PolicySettings, frozen=True, kw_only=True, forb
     """Refuses requests whose body is too large, in bytes or in characters, before anybody is paid to read them."""
 
     title: ClassVar[str] = "Request size limiter"
+    mandatory: ClassVar[frozenset[str]] = frozenset({"pre_request"})
 
     allowed_payload_size: Annotated[
         int, Meta(gt=0, description="The largest body, in `size_unit`. The listener's own limit applies as well.")

@@ -161,7 +161,7 @@ def _stages(plugin: Plugin, stages: tuple[str, ...]) -> tuple[str, ...]:
             raise invalid("stages: post_request does not exist here, nothing ever ran in it: use pre_request")
         if stage not in plugin.stages:
             raise invalid(f'stages: {plugin.slug} has no stage "{stage[:100]}": use some of {", ".join(plugin.stages)}')
-    chosen = tuple(stage for stage in plugin.stages if stage in stages)
+    chosen = plugin.chosen(stages)
     return () if chosen == plugin.stages else chosen
 
 

@@ -1,0 +1,21 @@
+"""The services of one process, as plugins get them, any of them replaced by a test's own."""
+
+from typing import Any
+
+from trustgate import Services
+from trustgate.providers.estimate import estimate_usage
+from trustgate.providers.prices import PriceBook
+from trustgate.state.memory import MemoryLimiter
+from trustgate.state.memory_cache import MemoryCache
+from trustgate.state.memory_ledger import MemoryLedger
+
+
+def services(**others: Any) -> Services:
+    usual: dict[str, Any] = {
+        "limiter": MemoryLimiter(),
+        "ledger": MemoryLedger(),
+        "cache": MemoryCache(),
+        "pricing": PriceBook(),
+        "estimate": estimate_usage,
+    }
+    return Services(**usual | others)
