@@ -31,7 +31,7 @@ class PolicySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The base of every plugin's settings. The docstring is the plugin's description in the catalogue.
 
     Class variables describe the plugin: `title` and `group` for the catalogue, `modes` it can run in, what happens by
-    default when it cannot decide (`on_error`), whether it needs whole answers (`buffers_stream`), which of its stages no
+    default when it cannot decide (`on_error`), whether it needs whole answers (`buffers_stream`), which stages no
     policy may leave out (`mandatory`), and what kinds of consumers it can serve (`protocols`).
     Rules between fields go into `__post_init__`, raising ValueError.
     """
