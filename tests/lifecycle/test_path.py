@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trustgate import Answer, Deny, Proceed, RequestContext
+from trustgate import Answer, AnswerView, Chosen, Deny, Outcome, Proceed, RequestContext
 from trustgate.config.records import Binding, Entitlements, ModelPolicy, SessionConfig
 from trustgate.contract.ports import Allowance, StateUnavailable
 from trustgate.contract.upstream import UpstreamFailure
@@ -19,6 +19,7 @@ from .kit import (
     KEY,
     House,
     Line,
+    Rule,
     Scripted,
     completion,
     configured,
@@ -668,3 +669,110 @@ async def test_quiet_once_nothing_is_under_way() -> None:
     await asking
     await idle
     assert house.lifecycle.in_flight == 0
+
+
+# What policies keep, and give back.
+
+
+def keeping(seen: list[str], kept: object = "what was taken") -> Rule:
+    async def pre_request() -> Proceed:
+        return Proceed(kept=kept)
+
+    async def refund(kept: object) -> None:
+        seen.append(f"refund {kept}")
+
+    async def post_response(outcome: Outcome, kept: object) -> None:
+        seen.append(f"end {kept} {outcome.refused or outcome.status}")
+
+    return rule(pre_request=pre_request, refund=refund, post_response=post_response)
+
+
+def saying(verdict: object) -> Rule:
+    async def pre_request() -> object:
+        return verdict
+
+    return rule(pre_request=pre_request, fields={"priority": 1})
+
+
+async def test_a_policy_gives_back_what_a_later_refusal_did_not_use() -> None:
+    seen: list[str] = []
+    told = await House(Line(whole), keeping(seen), saying(Deny(code="no", message="No."))).ask()
+    assert told.status == 403
+    assert seen == ["refund what was taken", "end what was taken no"]
+
+
+async def test_a_policy_gives_back_what_a_missing_target_did_not_use() -> None:
+    seen: list[str] = []
+    only = ModelPolicy(registry_id="r1", allowed=("other",))
+    told = await House(Line(whole), keeping(seen), records=configured(consumer(model_policies=(only,)))).ask()
+    assert (told.status, told.error["code"]) == (403, "model_not_allowed")
+    assert seen[0] == "refund what was taken"
+
+
+@pytest.mark.parametrize("later", [None, Answer(body=b"{}")])
+async def test_what_was_used_is_not_given_back(later: object) -> None:
+    seen: list[str] = []
+    assert (await House(Line(whole), keeping(seen), saying(later)).ask()).status == 200
+    assert seen == ["end what was taken 200"]
+
+
+async def test_who_kept_nothing_gives_nothing_back() -> None:
+    seen: list[str] = []
+    await House(Line(whole), keeping(seen, None), saying(Deny(code="no", message="No."))).ask()
+    assert seen == ["end None no"]
+
+
+async def test_a_refund_that_waits_is_awaited_and_the_event_leaves_after_it() -> None:
+    gate, seen = asyncio.Event(), list[str]()
+
+    async def pre_request() -> Proceed:
+        return Proceed(kept=1)
+
+    async def refund() -> None:
+        await gate.wait()
+        seen.append("given back")
+
+    house = House(Line(whole), rule(pre_request=pre_request, refund=refund), saying(Deny(code="no", message="No.")))
+    assert (await house.caller().call()).status == 403
+    assert not house.records
+    gate.set()
+    await house.settled()
+    assert (seen, len(house.records)) == (["given back"], 1)
+
+
+async def test_policies_that_send_a_request_in_a_circle_are_found_out() -> None:
+    async def pre_call(target: Chosen) -> Proceed:
+        return Proceed(model="b" if target.model == "a" else "a")
+
+    line = Line(whole)
+    told = await House(line, rule(pre_call=pre_call)).ask(ASKED | {"model": "a"})
+    assert (told.status, told.error["code"]) == (503, "policy_conflict")
+    assert not line.calls
+
+
+async def test_policies_decide_anew_about_the_next_target() -> None:
+    asked: list[str] = []
+
+    async def pre_call(target: Chosen) -> Deny | None:
+        asked.append(target.registry_id)
+        return Deny(code="not_there", message="Not there.") if target.registry_id == "r2" else None
+
+    records = configured(registry("r1"), registry("r2"), consumer("r1", "r2"))
+    line = Line(UpstreamFailure("connect_failed", "nobody there"))
+    told = await House(line, rule(pre_call=pre_call), records=records).ask()
+    assert (told.status, told.error["code"]) == (403, "not_there")
+    assert asked == ["r1", "r2"]
+    assert len(line.calls) == 1
+
+
+async def test_who_wants_to_see_the_answer_afterwards_sees_what_the_caller_saw() -> None:
+    seen: list[str] = []
+
+    async def post_response(answer: AnswerView | None) -> None:
+        seen.append("nothing" if answer is None else f"{answer.text} {answer.streamed}")
+
+    await House(Line(whole(completion("Hi"))), rule(post_response=post_response)).ask()
+    await House(Line(live(*stream("Hi", " you"))), rule(post_response=post_response)).ask(ASKED | {"stream": True})
+    await House(Line(live(stream("Hi")[0])), rule(post_response=post_response)).ask(ASKED | {"stream": True})
+    await House(Line(whole(b"{}", status=500)), rule(post_response=post_response)).ask()
+    assert seen == ["Hi False", "Hi you True", "nothing", "nothing"]

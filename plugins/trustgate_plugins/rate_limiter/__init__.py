@@ -22,11 +22,15 @@ def settings_type() -> type[RateLimiterSettings]:
 async def pre_request(
     ctx: RequestContext, settings: RateLimiterSettings, policy: PolicyRef, services: Services
 ) -> Verdict:
-    allowance = await services.limiter.take(
-        _key(ctx, settings, policy), limit=settings.limit, window=settings.window_seconds
-    )
+    key = _key(ctx, settings, policy)
+    allowance = await services.limiter.take(key, limit=settings.limit, window=settings.window_seconds)
     headers = _headers(GLOBAL if policy.is_global else CONSUMER, settings, allowance)
-    return Proceed(headers=headers) if allowance.allowed else _deny(settings, policy, allowance, headers)
+    return Proceed(headers=headers, kept=key) if allowance.allowed else _deny(settings, policy, allowance, headers)
+
+
+@hookimpl
+async def refund(settings: RateLimiterSettings, services: Services, kept: str) -> None:
+    await services.limiter.refund(kept, window=settings.window_seconds)
 
 
 def _key(ctx: RequestContext, settings: RateLimiterSettings, policy: PolicyRef) -> str:
