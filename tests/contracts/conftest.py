@@ -1,5 +1,6 @@
-"""Every test here runs on SQLite and on a real Postgres, each time on a database of its own."""
+"""Tests of storage run on SQLite and a real Postgres, each on a database of its own; tests of state on both stores."""
 
+import functools
 import itertools
 import shutil
 import tempfile
@@ -17,6 +18,8 @@ from trustgate.storage.seal import Sealer
 from trustgate.storage.settings import PostgresSettings, SqliteSettings
 from trustgate.storage.store import Store
 
+from .benches import Bench, Make, memory, redis
+from .redis_server import RedisServer
 from .samples import SECRET
 
 _names = (f"test_{number}" for number in itertools.count())
@@ -83,6 +86,32 @@ async def store(database: Database, sealer: Sealer) -> Store:
     """A store over a migrated, empty database."""
     await migrate(database)
     return Store(database, sealer)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis of our own, ended at the end."""
+    server = RedisServer()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session", params=["memory", "redis"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """The way to an empty store. Examples of one property each make their own."""
+    if request.param == "memory":
+        return memory
+    return functools.partial(redis, request.getfixturevalue("redis_server"))
+
+
+@pytest.fixture
+async def bench(make: Make) -> AsyncIterator[Bench]:
+    """An empty store."""
+    async with make() as bench:
+        yield bench
 
 
 def _administer(place: PostgresSettings, statement: str) -> None:

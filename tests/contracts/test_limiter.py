@@ -1,61 +1,24 @@
-"""What every limiter promises, in whatever store it counts.
-
-An implementation joins by a line in `IMPLEMENTATIONS`: how to make one whose clock the test moves.
-"""
+"""What every limiter promises, in whatever store it counts."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
 
 import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
-from trustgate.contract.ports import Allowance, Limiter, StateUnavailable
+from trustgate.contract.ports import Allowance, StateUnavailable, Take
 from trustgate.state.memory import MemoryLimiter
+
+from .benches import Bench, HandClock, Make, memory, redis
+from .redis_server import RedisServer
 
 pytestmark = pytest.mark.anyio
 
 WINDOW = 64.0
 SLOT = 1.0
 ROUNDING = 1e-6
-
-
-class Bench(NamedTuple):
-    """A limiter and the way to let time pass for it."""
-
-    limiter: Limiter
-    advance: Callable[[float], Awaitable[None]]
-
-
-class HandClock:
-    """Nanoseconds that pass when a test says so. It starts at no round number."""
-
-    def __init__(self) -> None:
-        self.now = 1_234_567_891
-
-    def __call__(self) -> int:
-        return self.now
-
-    async def advance(self, seconds: float) -> None:
-        self.now += round(seconds * 1e9)
-
-
-def memory() -> Bench:
-    clock = HandClock()
-    return Bench(MemoryLimiter(clock=clock), clock.advance)
-
-
-IMPLEMENTATIONS: dict[str, Callable[[], Bench]] = {"memory": memory}
-
-
-@pytest.fixture(params=IMPLEMENTATIONS)
-def bench(request: pytest.FixtureRequest) -> Bench:
-    return IMPLEMENTATIONS[request.param]()
-
-
-each_implementation = pytest.mark.parametrize("make", IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS.keys())
 
 
 async def take(bench: Bench, limit: int = 5, *, key: str = "k", window: float = WINDOW, cost: int = 1) -> Allowance:
@@ -157,12 +120,13 @@ async def test_a_refund_of_what_came_first_leaves_what_came_last(bench: Bench) -
 async def test_200_concurrent_takers_get_50_of_50(bench: Bench) -> None:
     allowed: list[bool] = []
 
-    async def ask() -> None:
-        allowed.append((await take(bench, 50)).allowed)
+    async def ask(number: int) -> None:
+        limiter = (bench.limiter, bench.second_limiter)[number % 2]
+        allowed.append((await limiter.take("k", limit=50, window=WINDOW)).allowed)
 
     async with anyio.create_task_group() as group:
-        for _ in range(200):
-            group.start_soon(ask)
+        for number in range(200):
+            group.start_soon(ask, number)
     assert sum(allowed) == 50
     assert len(allowed) == 200
 
@@ -189,49 +153,47 @@ class Ledger:
         return sum(cost for at, cost in self.entries if at >= self.now - span)
 
 
-@each_implementation
 @given(steps=steps, limit=st.integers(1, 7))
 @settings(max_examples=300, deadline=None)
-def test_no_window_ever_exceeds_and_everything_comes_back(
-    make: Callable[[], Bench], steps: list[tuple[int, int]], limit: int
-) -> None:
+def test_no_window_ever_exceeds_and_everything_comes_back(make: Make, steps: list[tuple[int, int]], limit: int) -> None:
     async def scenario() -> None:
-        bench, ledger = make(), Ledger()
-        for pause, cost in steps:
-            await bench.advance(pause / 1000)
-            ledger.now += pause
-            allowance = await take(bench, limit, cost=cost)
-            if allowance.allowed:
-                ledger.entries.append((ledger.now, cost))
-                assert ledger.within(WINDOW_MS) <= limit, "more than the limit in one window"
-                assert allowance.remaining <= limit - ledger.within(WINDOW_MS)
-            else:
-                assert ledger.within(WINDOW_MS + SLOT_MS - 1) + cost > limit, "refused although everything was back"
-                assert 0 < allowance.retry_after <= WINDOW + SLOT
+        ledger = Ledger()
+        async with make() as bench:
+            for pause, cost in steps:
+                await bench.advance(pause / 1000)
+                ledger.now += pause
+                allowance = await take(bench, limit, cost=cost)
+                if allowance.allowed:
+                    ledger.entries.append((ledger.now, cost))
+                    assert ledger.within(WINDOW_MS) <= limit, "more than the limit in one window"
+                    assert allowance.remaining <= limit - ledger.within(WINDOW_MS)
+                else:
+                    assert ledger.within(WINDOW_MS + SLOT_MS - 1) + cost > limit, "refused although all was back"
+                    assert 0 < allowance.retry_after <= WINDOW + SLOT
 
     asyncio.run(scenario())
 
 
-@each_implementation
 @given(steps=steps, limit=st.integers(1, 7), kept=st.lists(st.booleans(), min_size=60, max_size=60))
 @settings(max_examples=300, deadline=None)
 def test_a_refund_within_the_window_lets_no_more_through_than_really_happened(
-    make: Callable[[], Bench], steps: list[tuple[int, int]], limit: int, kept: list[bool]
+    make: Make, steps: list[tuple[int, int]], limit: int, kept: list[bool]
 ) -> None:
     async def scenario() -> None:
-        bench, ledger, pending = make(), Ledger(), list[tuple[int, int]]()
-        for (pause, cost), keep in zip(steps, kept, strict=False):
-            await bench.advance(pause / 1000)
-            ledger.now += pause
-            if (await take(bench, limit, cost=cost)).allowed:
-                (ledger.entries if keep else pending).append((ledger.now, cost))
-                assert ledger.within(WINDOW_MS) <= limit
-            # every second step gives back what is still in the window; what is late was never owed
-            if keep:
-                for at, amount in pending:
-                    if at >= ledger.now - WINDOW_MS:
-                        await bench.limiter.refund("k", window=WINDOW, cost=amount)
-                pending.clear()
+        ledger, pending = Ledger(), list[tuple[int, int]]()
+        async with make() as bench:
+            for (pause, cost), keep in zip(steps, kept, strict=False):
+                await bench.advance(pause / 1000)
+                ledger.now += pause
+                if (await take(bench, limit, cost=cost)).allowed:
+                    (ledger.entries if keep else pending).append((ledger.now, cost))
+                    assert ledger.within(WINDOW_MS) <= limit
+                # every second step gives back what is still in the window; what is late was never owed
+                if keep:
+                    for at, amount in pending:
+                        if at >= ledger.now - WINDOW_MS:
+                            await bench.limiter.refund("k", window=WINDOW, cost=amount)
+                    pending.clear()
 
     asyncio.run(scenario())
 
@@ -244,6 +206,167 @@ async def test_windows_of_any_length(bench: Bench, window: float) -> None:
     assert not refused.allowed
     await bench.advance(refused.retry_after)
     assert (await take(bench, 1, window=window)).allowed
+
+
+def wanted(key: str, limit: int = 5, *, cost: int = 1, window: float = WINDOW, until: float = 0.0) -> Take:
+    return Take(key=key, limit=limit, window=window, cost=cost, until=until)
+
+
+async def test_all_are_taken_or_none(bench: Bench) -> None:
+    wide, narrow = wanted("wide", 3), wanted("narrow", 1)
+    first = await bench.limiter.take_all((wide, narrow))
+    assert [(each.allowed, each.remaining, each.limit) for each in first] == [(True, 2, 3), (True, 0, 1)]
+    second = await bench.limiter.take_all((wide, narrow))
+    assert [(each.allowed, each.remaining) for each in second] == [(True, 2), (False, 0)]
+    assert second[0].retry_after == 0.0 < second[1].retry_after
+    assert (await take(bench, 3, key="wide", cost=0)).remaining == 2
+
+
+async def test_nothing_is_asked_of_nothing(bench: Bench) -> None:
+    assert await bench.limiter.take_all(()) == await bench.limiter.look(()) == ()
+    await bench.limiter.refund_all(())
+
+
+async def test_one_key_twice_is_taken_of_twice_or_not_at_all(bench: Bench) -> None:
+    twice = (wanted("k", 3, cost=2), wanted("k", 3, cost=2))
+    assert [each.allowed for each in await bench.limiter.take_all(twice)] == [True, False]
+    both = await bench.limiter.take_all((wanted("k", 3, cost=2), wanted("k", 3)))
+    assert [(each.allowed, each.remaining) for each in both] == [(True, 1), (True, 0)]
+
+
+async def test_a_key_with_two_windows_is_two_limits(bench: Bench) -> None:
+    both = (wanted("k", 1, window=1.0), wanted("k", 2, window=WINDOW))
+    assert all(each.allowed for each in await bench.limiter.take_all(both))
+    await bench.advance(1.1)
+    assert [each.remaining for each in await bench.limiter.take_all(both)] == [0, 0]
+
+
+async def test_a_mistake_among_many_takes_nothing(bench: Bench) -> None:
+    with pytest.raises(ValueError, match="-1"):
+        await bench.limiter.take_all((wanted("a", 1), wanted("b", 1, cost=-1)))
+    assert (await take(bench, 1, key="a")).allowed
+
+
+async def test_what_was_taken_together_is_given_back_together(bench: Bench) -> None:
+    both = (wanted("a", 2, cost=2), wanted("b", 3, cost=3, until=bench.clock() + 100))
+    await bench.limiter.take_all(both)
+    await bench.limiter.refund_all(both)
+    assert [each.remaining for each in await bench.limiter.take_all(both)] == [0, 0]
+    await bench.limiter.refund_all((*both, *both))
+    assert all(each.allowed for each in await bench.limiter.look(both))
+
+
+async def test_200_concurrent_takers_of_two_get_50_of_50_and_leave_the_rest(bench: Bench) -> None:
+    both = (wanted("wide", 1000), wanted("narrow", 50, until=bench.clock() + 100))
+    allowed: list[bool] = []
+
+    async def ask(number: int) -> None:
+        limiter = (bench.limiter, bench.second_limiter)[number % 2]
+        allowed.append(all(each.allowed for each in await limiter.take_all(both)))
+
+    async with anyio.create_task_group() as group:
+        for number in range(200):
+            group.start_soon(ask, number)
+    assert sum(allowed) == 50
+    assert (await take(bench, 1000, key="wide", cost=0)).remaining == 950
+
+
+async def test_a_period_of_the_calendar_comes_back_as_a_whole_when_it_ends(bench: Bench) -> None:
+    ends = bench.clock() + 100
+    today, tomorrow = wanted("day", 2, until=ends), wanted("day", 2, until=ends + 100)
+    await bench.limiter.take_all((today,))
+    await bench.advance(60)
+    assert (await bench.limiter.take_all((today,)))[0].allowed
+    refused = (await bench.limiter.take_all((today,)))[0]
+    assert not refused.allowed
+    assert refused.retry_after == refused.reset_after == pytest.approx(40, abs=0.001)
+    await bench.advance(refused.retry_after)
+    assert (await bench.limiter.take_all((tomorrow,)))[0].remaining == 1
+
+
+takes = st.lists(
+    st.builds(
+        wanted,
+        st.sampled_from(["a", "b"]),
+        st.integers(1, 5),
+        cost=st.integers(0, 3),
+        window=st.sampled_from([WINDOW, 10.0]),
+        until=st.sampled_from([0.0, 1e9]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(rounds=st.lists(st.tuples(pauses, takes), max_size=20))
+@settings(max_examples=200, deadline=None)
+def test_looking_says_what_taking_says_and_changes_nothing(make: Make, rounds: list[tuple[int, list[Take]]]) -> None:
+    async def scenario() -> None:
+        async with make() as bench:
+            for pause, wants in rounds:
+                await bench.advance(pause / 1000)
+                looked = await bench.limiter.look(wants)
+                assert await bench.limiter.look(wants) == looked == await bench.limiter.take_all(wants)
+
+    asyncio.run(scenario())
+
+
+@given(rounds=st.lists(st.tuples(pauses, takes, st.booleans()), max_size=20))
+@settings(max_examples=100, deadline=None)
+def test_every_store_says_the_same(redis_server: RedisServer, rounds: list[tuple[int, list[Take], bool]]) -> None:
+    async def scenario() -> None:
+        async with memory() as one, redis(redis_server) as other:
+            for pause, wants, back in rounds:
+                answers = []
+                for bench in (one, other):
+                    await bench.advance(pause / 1000)
+                    answers.append(await bench.limiter.take_all(wants))
+                    if back:
+                        await bench.limiter.refund_all(wants[:1])
+                for left, right in zip(*answers, strict=True):
+                    assert astuple(left) == pytest.approx(astuple(right), abs=1e-5)
+
+    asyncio.run(scenario())
+
+
+async def test_only_so_many_are_inside(bench: Bench) -> None:
+    entered = [await bench.limiter.enter("room", f"{number}", limit=2, lease=30) for number in range(3)]
+    assert [(each.allowed, each.remaining) for each in entered] == [(True, 1), (True, 0), (False, 0)]
+    assert 0 < entered[2].retry_after <= 30
+    await bench.limiter.leave("room", "0")
+    await bench.limiter.leave("room", "0")
+    await bench.limiter.leave("no room", "0")
+    assert (await bench.limiter.enter("room", "3", limit=2, lease=30)).allowed
+    assert not (await bench.limiter.enter("room", "4", limit=2, lease=30)).allowed
+
+
+async def test_who_does_not_leave_is_out_when_the_lease_is(bench: Bench) -> None:
+    await bench.limiter.enter("room", "long", limit=2, lease=60)
+    await bench.limiter.enter("room", "short", limit=2, lease=10)
+    await bench.advance(9.9)
+    assert not (await bench.limiter.enter("room", "new", limit=2, lease=10)).allowed
+    await bench.advance(0.2)
+    assert (await bench.limiter.enter("room", "new", limit=2, lease=10)).remaining == 0
+
+
+async def test_entering_again_renews_the_lease(bench: Bench) -> None:
+    for _ in range(3):
+        assert (await bench.limiter.enter("room", "me", limit=1, lease=10)).allowed
+        await bench.advance(9)
+    assert not (await bench.limiter.enter("room", "you", limit=1, lease=10)).allowed
+
+
+async def test_200_who_enter_at_once_are_50_of_50(bench: Bench) -> None:
+    allowed: list[bool] = []
+
+    async def ask(number: int) -> None:
+        limiter = (bench.limiter, bench.second_limiter)[number % 2]
+        allowed.append((await limiter.enter("room", f"{number}", limit=50, lease=30)).allowed)
+
+    async with anyio.create_task_group() as group:
+        for number in range(200):
+            group.start_soon(ask, number)
+    assert sum(allowed) == 50
 
 
 async def test_memory_forgets_keys_that_are_idle() -> None:

@@ -53,7 +53,7 @@ local function forget(count)
     end
   end
   if oldest then
-    redis.call('HDEL', count.key, unpack(gone))
+    if #gone > 0 then redis.call('HDEL', count.key, unpack(gone)) end
     redis.call('HSET', count.key, 't', count.total, 'o', oldest)
   else
     redis.call('HDEL', count.key, 't', 'o', 'n', unpack(gone))

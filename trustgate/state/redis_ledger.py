@@ -32,8 +32,9 @@ local function lapse(account)
     redis.call('ZREMRANGEBYSCORE', account.holds, '-inf', now - LATE)
   end
   -- if the reservations are lost, nothing is reserved
-  if redis.call('EXISTS', account.holds) == 0 then account.reserved = 0 end
-  redis.call('HSET', account.key, 'r', account.reserved, 'p', account.seen)
+  local lost = redis.call('EXISTS', account.holds) == 0
+  if lost then account.reserved = 0 end
+  if lost or #lapsed > 0 then redis.call('HSET', account.key, 'r', account.reserved, 'p', account.seen) end
 end
 
 local accounts = {}
@@ -161,10 +162,11 @@ class RedisLedger:
             args += (min(want.limit, LARGEST), min(want.amount, LARGEST), width, ends)
             args += (int(want.strict), min(amount, LARGEST))
         replies = await self._link.run(script, keys, (*args, *rest))
-        return tuple([_standing(want.limit, *reply) for want, reply in zip(wants, replies, strict=True)])
+        return tuple([_standing(want.limit, reply) for want, reply in zip(wants, replies, strict=True)])
 
 
-def _standing(limit: int, used: int, reserved: int, reset_after: int, short: int, retry_after: int) -> Standing:
+def _standing(limit: int, reply: Sequence[int]) -> Standing:
+    used, reserved, reset_after, short, retry_after = reply
     return Standing(
         limit=limit,
         used=used,

