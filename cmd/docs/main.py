@@ -19,15 +19,29 @@ TABLE = re.compile(r"(<!-- settings:[^>]*-->\n).*?(<!-- /settings -->)", re.DOTA
 
 def render_table(plugin: Plugin) -> str:
     """Draw the table that belongs between the README's marks."""
-    (schema,) = msgspec.json.schema(plugin.settings_type)["$defs"].values()
-    rows = "".join(f"{row}\n" for row in _rows(schema))
+    definitions = msgspec.json.schema(plugin.settings_type)["$defs"]
+    rows = "".join(f"{row}\n" for row in _rows(definitions[plugin.settings_type.__name__], definitions))
     return f"\n| setting | type | default | meaning |\n|---|---|---|---|\n{rows}\n"
 
 
-def _rows(schema: Mapping[str, Any]) -> Iterator[str]:
+def _rows(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[str]:
+    """A row a field; the fields of an object within follow it, by their paths."""
     for name, field in schema["properties"].items():
         default = "required" if name in schema["required"] else _default(field.get("default"))
         yield f"| `{name}` | {_kind(field)} | {default} | {field['description']} |"
+        within, path = _within(field)
+        for row in _rows(definitions[within], definitions) if within else ():
+            yield row.replace("| `", f"| `{name}{path}.", 1)
+
+
+def _within(field: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the definition of the object that a field (or a list in it) holds, and what its path has behind it."""
+    options = field.get("anyOf", [field])
+    for option in options:
+        for place, path in ((option, ""), (option.get("items", {}), "[]")):
+            if "$ref" in place:
+                return str(place["$ref"]).rpartition("/")[2], path
+    return "", ""
 
 
 def _default(value: Any) -> str:
@@ -36,7 +50,9 @@ def _default(value: Any) -> str:
 
 def _kind(field: Mapping[str, Any]) -> str:
     if "anyOf" in field:
-        return _kind(field["anyOf"][0])
+        return _kind(next(each for each in field["anyOf"] if each.get("type") != "null"))
+    if "$ref" in field:
+        return "object"
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if "pattern" in field:

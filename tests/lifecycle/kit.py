@@ -14,7 +14,6 @@ from trustgate import PolicySettings, hookimpl
 from trustgate.config.records import AnyRecord, Auth, Binding, Consumer, Gateway, Policy, Registry
 from trustgate.config.snapshot import build
 from trustgate.contract.event import Event
-from trustgate.contract.ports import Limiter
 from trustgate.contract.upstream import Call, Clocks, Header, Upstream, UpstreamFailure, pieces
 from trustgate.enforcement.plugins import assemble
 from trustgate.lifecycle import Lifecycle
@@ -222,7 +221,10 @@ def configured(*others: AnyRecord) -> list[AnyRecord]:
 
 
 class House:
-    """A proxy over scripted upstreams. `records` are closed requests, in the order in which their events left."""
+    """A proxy over scripted upstreams. `records` are closed requests, in the order in which their events left.
+
+    `others` are services in the place of the usual ones.
+    """
 
     def __init__(
         self,
@@ -230,15 +232,16 @@ class House:
         *rules: Rule,
         records: Sequence[AnyRecord] | None = None,
         limits: Limits | None = None,
-        limiter: Limiter | None = None,
+        **others: Any,
     ) -> None:
         self.line = line
         self.records: list[Record] = []
+        self.services = services(**others)
         self._rules = rules
         self._stored = configured() if records is None else records
         parts = Parts(
             plugins=assemble({f"guard_{at}": rule.module() for at, rule in enumerate(rules)}),
-            services=services(**{} if limiter is None else {"limiter": limiter}),
+            services=self.services,
             clocks=Clocks(),
             credentials=Credentials(),
             base_domain="llm.test",

@@ -38,7 +38,7 @@ class Wire(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio says it so
+    def connection_lost(self, exc: Exception | None) -> None:
         """End, if nobody has ended it before."""
         self.end(f"broke the connection: {type(exc).__name__}" if exc else "closed the connection")
 
