@@ -4,7 +4,7 @@ Every struct leaves out what has its default: a field that must always be there 
 Times are milliseconds, counted once and rounded to microseconds; the clock times are Unix milliseconds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -122,7 +122,8 @@ class PolicyFinding(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
     `decision` is `allowed`, `block`, `observe`, `throttle`, `rewritten`, `answered`, …; a policy that could not
     decide is `failed_open` or `failed_closed`, with `error` set and `error_type` naming the exception: its text could
-    quote a body. `code` is the machine code of a refusal, also of one that was only observed.
+    quote a body. `code` is the machine code of a refusal, also of one that was only observed; `details` is an
+    object of the policy's own.
     """
 
     name: str
@@ -137,7 +138,7 @@ class PolicyFinding(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     error_type: str = ""
     status_code: int = 0
     code: str = ""
-    details: Mapping[str, Any] | Struct | None = None
+    details: Any = None
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
