@@ -1,5 +1,6 @@
 """rate_limiter: who counts together, what callers are told, and that nobody is let through beyond the limit."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +10,11 @@ import msgspec
 import pytest
 
 from tests import world
+from tests.lifecycle.kit import House, Line, Rule, rule, whole
+from tests.plugins.house import rule_of
 from trustgate import Allowance, Deny, PolicyRef, Proceed, RequestContext, Services, StateUnavailable
 from trustgate.enforcement.plugins import load_plugins
+from trustgate_plugins import rate_limiter
 from trustgate_plugins.rate_limiter import pre_request
 from trustgate_plugins.rate_limiter.settings import RateLimiterSettings
 
@@ -170,3 +174,40 @@ def test_wrong_settings_are_named(given: dict[str, Any], named: str) -> None:
 
 def test_it_declares_its_modes() -> None:
     assert RateLimiterSettings.modes == ("enforce", "throttle", "observe")
+
+
+# Through a whole proxy.
+
+
+def limited(limit: int, **fields: Any) -> Rule:
+    return rule_of(rate_limiter, {"limit": limit, "window": "1m"}, **fields)
+
+
+async def test_of_two_limits_a_caller_is_told_the_tighter_one() -> None:
+    for limits in ((5, 3), (3, 5)):
+        told = await House(Line(whole), *map(limited, limits)).ask()
+        assert told.header(b"x-ratelimit-consumer-limit") == "3"
+        assert told.header(b"x-ratelimit-consumer-remaining") == "2"
+        assert told.header(b"x-ratelimit-consumer-reset")
+
+
+async def test_a_refusal_tells_of_the_limit_that_is_reached() -> None:
+    house = House(Line(whole), limited(5), limited(1))
+    await house.ask()
+    told = await house.ask()
+    assert (told.status, told.header(b"x-ratelimit-consumer-limit")) == (429, "1")
+    assert told.header(b"x-ratelimit-consumer-remaining") == "0"
+
+
+async def test_a_request_that_another_policy_refuses_does_not_count() -> None:
+    async def pre_request() -> Deny:
+        return Deny(code="no", message="No.")
+
+    house = House(Line(whole), limited(2), rule(pre_request=pre_request, fields={"priority": 1}))
+    assert [(await house.ask()).status for _ in range(5)] == [403] * 5
+
+
+async def test_200_at_once_are_50_of_50() -> None:
+    house = House(Line(whole), limited(50))
+    told = await asyncio.gather(*(house.caller().call() for _ in range(200)))
+    assert sorted(each.status for each in told) == [200] * 50 + [429] * 150

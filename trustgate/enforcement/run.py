@@ -251,8 +251,12 @@ class _Heard:
         if type(verdict) is not Proceed:
             self.stop = verdict if isinstance(verdict, Answer | Deny) else None
             self.by = link.policy.slug
+            if self.stop is not None and self.headers and self.stop.headers:
+                names = {name for name, _ in self.stop.headers}  # whoever ends it says how things stand
+                self.headers[:] = [header for header in self.headers if header[0] not in names]
             return self.stop is not None
-        self.headers += verdict.headers
+        if verdict.headers:
+            add_headers(self.headers, verdict.headers)
         if verdict.body is None and not verdict.model:
             return False
         if (verdict.body is not None and self.body is not None) or (verdict.model and self.model):
@@ -261,6 +265,31 @@ class _Heard:
         self.body = verdict.body if verdict.body is not None else self.body
         self.model = verdict.model or self.model
         return False
+
+
+def add_headers(headers: list[Header], more: Sequence[Header]) -> None:
+    """Add a policy's headers to those of the policies before it. Of two limits the caller is told the tighter one."""
+    names = {name for name, _ in more}
+    before = [header for header in headers if header[0] in names]
+    left = _left(before)
+    if left is None:
+        headers += more
+        return
+    mine = _left(more)
+    if mine is not None and mine < left:
+        headers[:] = [header for header in headers if header[0] not in names]
+        headers += more
+
+
+def _left(headers: Sequence[Header]) -> float | None:
+    """Return what headers say is left of a limit, if they speak of one."""
+    for name, value in headers:
+        if b"-remaining" in name:
+            try:
+                return float(value)
+            except ValueError:
+                return None
+    return None
 
 
 def _noted(link: Link, verdict: Any, started: float, trail: Trail, *, throttled: bool = False) -> Any:

@@ -182,6 +182,14 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     ),
     writing("POST", _AUTH, _attach_auth, name="attachAuth", summary="Let a key speak for the consumer", tag=_TAG),
     writing("DELETE", _AUTH, _detach_auth, name="detachAuth", summary="Stop a key from speaking for it", tag=_TAG),
-    writing("POST", _POLICY, _attach_policy, name="attachPolicy", summary="Put the consumer under a policy", tag=_TAG),
+    writing(
+        "POST",
+        _POLICY,
+        _attach_policy,
+        name="attachPolicy",
+        summary="Put the consumer under a policy",
+        tag=_TAG,
+        refuses=("validation_failed",),
+    ),
     writing("DELETE", _POLICY, _detach_policy, name="detachPolicy", summary="Take it from under a policy", tag=_TAG),
 )

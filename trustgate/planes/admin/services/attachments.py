@@ -7,7 +7,7 @@ from msgspec import Meta, Struct, structs
 from trustgate.config.records import Binding, Consumer, Policy
 from trustgate.planes.admin.services import auths, consumers, policies, registries
 from trustgate.planes.admin.services.fields import Weight
-from trustgate.planes.admin.services.problems import conflict, save
+from trustgate.planes.admin.services.problems import conflict, invalid, save
 from trustgate.planes.admin.services.work import Work
 
 
@@ -54,9 +54,13 @@ async def detach_auth(work: Work, gateway_id: str, consumer_id: str, auth_id: st
 
 
 async def attach_policy(work: Work, gateway_id: str, consumer_id: str, policy_id: str) -> None:
-    """Put the consumer under a policy. Raises Refused."""
-    await consumers.get(work, gateway_id, consumer_id)
+    """Put the consumer under a policy. Raises Refused: 422 for a kind of consumer that the policy cannot serve."""
+    consumer = await consumers.get(work, gateway_id, consumer_id)
     policy = await policies.get(work, gateway_id, policy_id)
+    plugin = work.tools.plugins.get(policy.slug)
+    serves = plugin.settings_type.protocols if plugin else ()
+    if plugin and consumer.type not in serves:
+        raise invalid(f"policy: {policy.slug} serves {' and '.join(serves)} consumers, and this one is {consumer.type}")
     if consumer_id not in policy.consumer_ids:
         await _save_policy(work, policy, (*policy.consumer_ids, consumer_id))
 
