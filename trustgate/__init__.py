@@ -12,7 +12,6 @@ from trustgate.contract.context import (
     RequestContext,
 )
 from trustgate.contract.cost import Cost
-from trustgate.contract.edits import REMOVED, Edits, edited
 from trustgate.contract.hookspecs import hookimpl
 from trustgate.contract.policy import Duration, PolicyRef, PolicySettings, Secret, seconds
 from trustgate.contract.ports import (
@@ -25,27 +24,15 @@ from trustgate.contract.ports import (
     Take,
     Want,
 )
-from trustgate.contract.prompt import (
-    Attachment,
-    Function,
-    OfferedTool,
-    Piece,
-    Prompt,
-    ToolCall,
-    ToolResult,
-    Unreadable,
-)
 from trustgate.contract.usage import Usage
 from trustgate.contract.verdict import Answer, ChunkVerdict, Deny, Proceed, Rewrite, Verdict
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "REMOVED",
     "Allowance",
     "Answer",
     "AnswerView",
-    "Attachment",
     "Body",
     "Caller",
     "Chosen",
@@ -54,18 +41,13 @@ __all__ = [
     "Cost",
     "Deny",
     "Duration",
-    "Edits",
-    "Function",
     "Limiter",
-    "OfferedTool",
     "Operation",
     "Origin",
     "Outcome",
-    "Piece",
     "PolicyRef",
     "PolicySettings",
     "Proceed",
-    "Prompt",
     "RequestContext",
     "Reservation",
     "Rewrite",
@@ -74,13 +56,9 @@ __all__ = [
     "Standing",
     "StateUnavailable",
     "Take",
-    "ToolCall",
-    "ToolResult",
-    "Unreadable",
     "Usage",
     "Verdict",
     "Want",
-    "edited",
     "hookimpl",
     "seconds",
 ]

@@ -1,14 +1,12 @@
 """What a policy sees of a request. Everything is frozen: learning more makes a new context."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
 
 from trustgate.contract.cost import Cost, PriceRule
-from trustgate.contract.edits import Edits, edited
-from trustgate.contract.prompt import AnswerLens, Prompt, RequestLens, ToolCall, Unreadable
 from trustgate.contract.usage import Usage
 
 Dialect = Literal["openai", "openai_responses", "anthropic", "gemini", "cohere", "bedrock"]
@@ -64,17 +62,13 @@ class Body:
     A body that arrived in many pieces is a bytearray, so that it need not be copied; nobody changes it.
     """
 
-    __slots__ = ("_json", "_prompt", "lens", "model", "raw", "stream")
+    __slots__ = ("_json", "model", "raw", "stream")
 
-    def __init__(
-        self, raw: bytes | bytearray, *, model: str = "", stream: bool = False, lens: RequestLens | None = None
-    ) -> None:
+    def __init__(self, raw: bytes | bytearray, *, model: str = "", stream: bool = False) -> None:
         self.raw = raw
         self.model = model
         self.stream = stream
-        self.lens = lens
         self._json: Any = None
-        self._prompt: Prompt | None = None
 
     @property
     def names_model(self) -> bool:
@@ -86,22 +80,6 @@ class Body:
         if self._json is None:
             self._json = msgspec.json.decode(self.raw)
         return self._json
-
-    def prompt(self) -> Prompt:
-        """Return what the request says, read at most once. Raises Unreadable for what cannot be looked into."""
-        if self._prompt is None:
-            self._prompt = self.reader().read(self.json()) if self.raw else Prompt()
-        return self._prompt
-
-    def reader(self) -> RequestLens:
-        """Return the lens of this operation. Raises Unreadable where there is none."""
-        if self.lens is None:
-            raise Unreadable("requests of this operation cannot be looked into")
-        return self.lens
-
-    def edited(self, edits: Edits) -> bytes:
-        """Return the bytes with these edits made; every other value keeps its own. Raises LookupError."""
-        return edited(self.raw, edits)
 
 
 class RequestContext(Struct, frozen=True, kw_only=True):
@@ -136,37 +114,12 @@ class Chosen(Struct, frozen=True, kw_only=True):
 
 
 class AnswerView(Struct, frozen=True, kw_only=True):
-    """An answer as response policies see it: whole, in the caller's dialect. `text` joins what the model said.
-
-    A `streamed` one is the bytes of all its events. The methods raise Unreadable for what cannot be looked into.
-    """
+    """An answer as response policies see it: whole, in the caller's dialect. `text` joins what the model said."""
 
     status: int
     body: bytes
     text: str
     streamed: bool = False
-    lens: AnswerLens | None = None
-
-    def texts(self) -> tuple[str, ...]:
-        """Return what the model says, a text for each place."""
-        return self._lens().texts(self.body)
-
-    def with_texts(self, texts: Sequence[str]) -> bytes:
-        """Return the body with these texts at those places."""
-        return self._lens().with_texts(self.body, texts)
-
-    def calls(self) -> tuple[ToolCall, ...]:
-        """Return the tools that the model calls."""
-        return self._lens().calls(self.body)
-
-    def without_calls(self, drop: Callable[[ToolCall], bool], note: str) -> bytes:
-        """Return the body without these calls, and with a note said in their place."""
-        return self._lens().without_calls(self.body, drop, note)
-
-    def _lens(self) -> AnswerLens:
-        if self.lens is None:
-            raise Unreadable("answers of this operation cannot be looked into")
-        return self.lens
 
 
 class Chunk(Struct, frozen=True, kw_only=True):

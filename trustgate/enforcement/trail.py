@@ -10,12 +10,11 @@ from msgspec.structs import replace
 from trustgate.contract.context import Chunk
 from trustgate.contract.event import PolicyFinding
 from trustgate.contract.ports import StateUnavailable
-from trustgate.contract.prompt import Unreadable
 from trustgate.contract.verdict import Answer, Deny, Proceed
 from trustgate.enforcement.chain import CannotDecide, Link
 
 log = logging.getLogger("trustgate.enforcement")
-_OUR_WORDS: Final = (CannotDecide, Unreadable, StateUnavailable)
+_OUR_WORDS: Final = (CannotDecide, StateUnavailable)
 """Exceptions whose messages are written for operators, without content; what others say stays in their own log."""
 
 
