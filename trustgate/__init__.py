@@ -12,6 +12,7 @@ from trustgate.contract.context import (
     RequestContext,
 )
 from trustgate.contract.cost import Cost
+from trustgate.contract.edits import REMOVED, Edits, Inserted, Path
 from trustgate.contract.hookspecs import hookimpl
 from trustgate.contract.policy import Duration, PolicyRef, PolicySettings, Secret, seconds
 from trustgate.contract.ports import (
@@ -24,15 +25,31 @@ from trustgate.contract.ports import (
     Take,
     Want,
 )
+from trustgate.contract.prompt import (
+    AnswerParts,
+    Attachment,
+    Function,
+    OfferedTool,
+    Piece,
+    Prompt,
+    RequestLens,
+    Role,
+    ToolCall,
+    ToolResult,
+    Unreadable,
+)
 from trustgate.contract.usage import Usage
 from trustgate.contract.verdict import Answer, ChunkVerdict, Deny, Proceed, Rewrite, Verdict
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "REMOVED",
     "Allowance",
     "Answer",
+    "AnswerParts",
     "AnswerView",
+    "Attachment",
     "Body",
     "Caller",
     "Chosen",
@@ -41,21 +58,33 @@ __all__ = [
     "Cost",
     "Deny",
     "Duration",
+    "Edits",
+    "Function",
+    "Inserted",
     "Limiter",
+    "OfferedTool",
     "Operation",
     "Origin",
     "Outcome",
+    "Path",
+    "Piece",
     "PolicyRef",
     "PolicySettings",
     "Proceed",
+    "Prompt",
     "RequestContext",
+    "RequestLens",
     "Reservation",
     "Rewrite",
+    "Role",
     "Secret",
     "Services",
     "Standing",
     "StateUnavailable",
     "Take",
+    "ToolCall",
+    "ToolResult",
+    "Unreadable",
     "Usage",
     "Verdict",
     "Want",

@@ -15,6 +15,7 @@ from trustgate.enforcement.run import Runner
 from trustgate.forwarding.exchange import Forwarded, refusal
 from trustgate.forwarding.headers import content_type, lookup, returned
 from trustgate.policed import stopped_by
+from trustgate.providers.answers import answer_lens
 from trustgate.providers.estimate import estimate_usage
 from trustgate.ready import CallerReady
 from trustgate.relay import buffered
@@ -82,7 +83,8 @@ class Carrier:
         if spoken.translated:
             headers = content_type(headers, JSON[1])
         if caller.chains.pre_response and status < 300:
-            view = partial(buffered.view, status, hearing.caller)
+            parts = answer_lens(ctx.operation.name, streamed=False)
+            view = partial(buffered.view, status, hearing.caller, parts=parts)
             ruling = await self._runner.pre_response(caller.chains, ctx, view(raw), exchange.trail, view)
             exchange.extra += ruling.headers
             if ruling.stop is not None:
@@ -165,7 +167,8 @@ class Carrier:
         if translated is None:
             tap.feed(b"".join(parts))
         _account_held(exchange, tap)
-        view = partial(buffered.view_of_stream, upstream.status, lens)
+        parts_of = answer_lens(ctx.operation.name, streamed=True)
+        view = partial(buffered.view_of_stream, upstream.status, lens, parts=parts_of)
         ruling = await self._runner.pre_response(caller.chains, ctx, view(b"".join(parts)), exchange.trail, view)
         exchange.extra += ruling.headers
         stopped = None if ruling.stop is None else stopped_by(exchange, ruling)

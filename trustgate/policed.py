@@ -7,6 +7,7 @@ from trustgate.contract.cost import Pricing
 from trustgate.contract.target import Target
 from trustgate.contract.verdict import Answer
 from trustgate.enforcement.run import Ruling
+from trustgate.providers.answers import answer_lens
 from trustgate.providers.asked import read_body
 from trustgate.providers.dialects import lens_of, with_model
 from trustgate.relay.buffered import view, view_of_stream
@@ -69,9 +70,10 @@ def answer_of(exchange: Exchange) -> AnswerView | None:
         return None
     lens = lens_of(ctx.operation.name)
     if isinstance(reply, Whole):
-        return view(reply.status, lens, reply.body)
+        return view(reply.status, lens, reply.body, answer_lens(ctx.operation.name, streamed=False))
     sent = exchange.sent.whole if exchange.sent is not None else None
-    return None if sent is None else view_of_stream(reply.status, lens, sent)
+    parts = answer_lens(ctx.operation.name, streamed=True)
+    return None if sent is None else view_of_stream(reply.status, lens, sent, parts)
 
 
 def origin_of(headers: Mapping[bytes, bytes], *, preflight: bool) -> Origin | None:

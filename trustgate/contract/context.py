@@ -1,12 +1,14 @@
 """What a policy sees of a request. Everything is frozen: learning more makes a new context."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
 
 from trustgate.contract.cost import Cost, PriceRule
+from trustgate.contract.edits import Edits, Path, edited
+from trustgate.contract.prompt import AnswerLens, AnswerParts, Prompt, RequestLens, ToolCall, Unreadable
 from trustgate.contract.usage import Usage
 
 Dialect = Literal["openai", "openai_responses", "anthropic", "gemini", "cohere", "bedrock"]
@@ -62,13 +64,22 @@ class Body:
     A body that arrived in many pieces is a bytearray, so that it need not be copied; nobody changes it.
     """
 
-    __slots__ = ("_json", "model", "raw", "stream")
+    __slots__ = ("_json", "_prompt", "lens", "model", "raw", "stream")
 
-    def __init__(self, raw: bytes | bytearray, *, model: str = "", stream: bool = False) -> None:
+    def __init__(
+        self,
+        raw: bytes | bytearray,
+        *,
+        model: str = "",
+        stream: bool = False,
+        lens: Callable[[], RequestLens] | None = None,
+    ) -> None:
         self.raw = raw
         self.model = model
         self.stream = stream
+        self.lens = lens
         self._json: Any = None
+        self._prompt: Prompt | None = None
 
     @property
     def names_model(self) -> bool:
@@ -80,6 +91,28 @@ class Body:
         if self._json is None:
             self._json = msgspec.json.decode(self.raw)
         return self._json
+
+    def prompt(self) -> Prompt:
+        """Return what the request says, read at most once. Raises Unreadable for what cannot be looked into."""
+        if self._prompt is None:
+            self._prompt = self.reader().read(self._readable()) if self.raw else Prompt()
+        return self._prompt
+
+    def reader(self) -> RequestLens:
+        """Return the lens of this operation. Raises Unreadable where there is none."""
+        if self.lens is None:
+            raise Unreadable("requests of this operation cannot be looked into")
+        return self.lens()
+
+    def edited(self, edits: Edits) -> bytes:
+        """Return the bytes with these edits made; every other value keeps its own. Raises LookupError."""
+        return edited(self.raw, edits)
+
+    def _readable(self) -> Any:
+        try:
+            return self.json()
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Unreadable("the body is not JSON that can be read") from error
 
 
 class RequestContext(Struct, frozen=True, kw_only=True):
@@ -114,12 +147,33 @@ class Chosen(Struct, frozen=True, kw_only=True):
 
 
 class AnswerView(Struct, frozen=True, kw_only=True):
-    """An answer as response policies see it: whole, in the caller's dialect. `text` joins what the model said."""
+    """An answer as response policies see it: whole, in the caller's dialect. `text` joins what the model said.
+
+    A `streamed` one is the bytes of all its events. The methods raise Unreadable for what cannot be looked into.
+    """
 
     status: int
     body: bytes
     text: str
     streamed: bool = False
+    lens: Callable[[], AnswerLens] | None = None
+
+    def parts(self) -> AnswerParts:
+        """Return what the model says, thinks and calls, part by part."""
+        return self._reader().read(self.body)
+
+    def with_texts(self, texts: Mapping[Path, str]) -> bytes:
+        """Return the body with other texts in the places of these pieces."""
+        return self._reader().with_texts(self.body, texts)
+
+    def without_calls(self, drop: Callable[[ToolCall], bool], note: Callable[[ToolCall], str]) -> bytes:
+        """Return the body without these calls, and with a note said in the place of each."""
+        return self._reader().without_calls(self.body, drop, note)
+
+    def _reader(self) -> AnswerLens:
+        if self.lens is None:
+            raise Unreadable("answers of this operation cannot be looked into")
+        return self.lens()
 
 
 class Chunk(Struct, frozen=True, kw_only=True):

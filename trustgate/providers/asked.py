@@ -10,6 +10,7 @@ from msgspec import Struct
 from trustgate.contract.context import Body, Operation
 from trustgate.contract.errors import Refused
 from trustgate.providers.dialects import peek_request
+from trustgate.providers.prompts import LENSES
 
 _BOUNDARY: Final = re.compile(rb'boundary="?([^";,\s]{1,70})"?', re.IGNORECASE)
 _MODEL: Final = re.compile(
@@ -29,7 +30,8 @@ def read_body(raw: bytes | bytearray, operation: Operation, item: str, headers: 
     """Return a body with the two fields of it that steer the request; `item` is what the path names. Raises Refused."""
     if operation.model_in_path:
         _check_object(raw)
-        return Body(raw, model=item.removeprefix("models/"), stream=bool(operation.stream))
+        lens = LENSES.get(operation.name)
+        return Body(raw, model=item.removeprefix("models/"), stream=bool(operation.stream), lens=lens)
     match operation.body:
         case "form":
             return Body(raw, model=_form_model(raw, headers))
@@ -39,7 +41,7 @@ def read_body(raw: bytes | bytearray, operation: Operation, item: str, headers: 
             return Body(raw)
         case "json":
             peeked = peek_request(raw)
-            return Body(raw, model=peeked.model, stream=peeked.stream)
+            return Body(raw, model=peeked.model, stream=peeked.stream, lens=LENSES.get(operation.name))
 
 
 def _check_object(raw: bytes | bytearray) -> None:

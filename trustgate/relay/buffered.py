@@ -1,6 +1,6 @@
 """Whole answers: read, judged, and carried back as the very bytes that came."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -8,8 +8,10 @@ import msgspec
 from trustgate.contract.context import AnswerView
 from trustgate.contract.errors import Refused
 from trustgate.contract.lens import Answered, Lens
+from trustgate.contract.prompt import AnswerLens
 from trustgate.contract.upstream import Header, Upstream
 
+Parts = Callable[[], AnswerLens] | None
 _ERROR_KEYS: Final = ("message", "error", "detail", "msg")
 
 
@@ -54,18 +56,18 @@ def judge(status: int, raw: bytes, lens: Lens, headers: Sequence[Header] = ()) -
     return said
 
 
-def view(status: int, lens: Lens, raw: bytes) -> AnswerView:
-    """Return a whole answer as policies see it."""
-    return AnswerView(status=status, body=raw, text=lens.text(raw))
+def view(status: int, lens: Lens, raw: bytes, parts: Parts = None) -> AnswerView:
+    """Return a whole answer as policies see it; `parts` is how they look into it."""
+    return AnswerView(status=status, body=raw, text=lens.text(raw), lens=parts)
 
 
-def view_of_stream(status: int, lens: Lens, raw: bytes) -> AnswerView:
+def view_of_stream(status: int, lens: Lens, raw: bytes, parts: Parts = None) -> AnswerView:
     """Return a held stream as the policies for whole answers see it: the text of all its events."""
     texts: dict[int, str] = {}
     for event in lens.framing.split(raw):
         for choice, text in lens.said(lens.framing.event(event)[1]).texts.items():
             texts[choice] = texts.get(choice, "") + text
-    return AnswerView(status=status, body=raw, text="\n".join(texts.values()), streamed=True)
+    return AnswerView(status=status, body=raw, text="\n".join(texts.values()), streamed=True, lens=parts)
 
 
 def _not_an_answer(status: int, raw: bytes) -> Refused:
