@@ -5,12 +5,12 @@ from functools import partial
 from time import perf_counter
 from typing import Final
 
-from trustgate.contract.context import Chunk, RequestContext
+from trustgate.contract.context import RequestContext
 from trustgate.contract.errors import Refused
 from trustgate.contract.event import PolicyFinding
 from trustgate.contract.speech import Hearing, Spoken, Verbatim
 from trustgate.contract.upstream import Header, Upstream, UpstreamFailure
-from trustgate.contract.verdict import Deny, Rewrite
+from trustgate.contract.verdict import Deny
 from trustgate.enforcement.run import Runner
 from trustgate.forwarding.exchange import Forwarded, refusal
 from trustgate.forwarding.headers import content_type, lookup, returned
@@ -125,12 +125,13 @@ class Carrier:
                 upstream, headers, hearing=hearing, dialect=exchange.dialect, explain=explain, request_id=trace_id
             )
         said, last_words = exchange.trail.beside(), dict[str, PolicyFinding]()
+        sieve = self._runner.sieve(chains, ctx, said)
 
-        async def judge(chunk: Chunk) -> Rewrite | Deny | None:
-            verdict = await self._runner.on_chunk(chains, ctx, chunk, said)
+        async def judge(choice: int, text: str, final: bool) -> tuple[str, int] | Deny:
+            sifted = await sieve.feed(choice, text, final=final)
             keep_strongest(last_words, said.findings, exchange.trail.findings)
             said.findings.clear()
-            return verdict
+            return sifted if isinstance(sifted, Deny) else (sifted.text, sifted.held)
 
         return Guarded(
             upstream,
@@ -139,7 +140,6 @@ class Carrier:
             dialect=exchange.dialect,
             explain=explain,
             judge=judge,
-            hold_back=chains.hold_back,
             request_id=trace_id,
         )
 

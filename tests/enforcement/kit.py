@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tests.world import services
 from trustgate import Body, Caller, Chosen, Operation, Outcome, PolicySettings, RequestContext, Usage, hookimpl
 from trustgate.config.records import Policy
-from trustgate.contract.context import AnswerView, Chunk
+from trustgate.contract.context import AnswerView
 from trustgate.contract.event import PolicyFinding
 from trustgate.contract.verdict import Deny, Rewrite
 from trustgate.enforcement.chain import Chains, compile_chains, effective
@@ -141,9 +141,12 @@ class Desk:
             )
 
     async def on_chunk(self, text: str = "text", *, final: bool = False) -> Rewrite | Deny | None:
-        chunk = Chunk(text=text, choice=0, final=final)
+        """What becomes of a text that comes at once, as a verdict; what is held is in it."""
         async with asyncio.timeout(SOON):
-            return await self.runner.on_chunk(self.chains, self.ctx, chunk, self.trail)
+            sifted = await self.runner.sieve(self.chains, self.ctx, self.trail).feed(0, text, final=final)
+        if isinstance(sifted, Deny):
+            return sifted
+        return None if sifted.text == text else Rewrite(text=sifted.text)
 
     async def post_response(self, usage: Usage | None = None) -> None:
         async with asyncio.timeout(SOON):

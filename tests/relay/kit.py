@@ -9,9 +9,12 @@ from msgspec import Struct
 
 from trustgate.contract import sse
 from trustgate.contract.context import Chunk
+from trustgate.contract.policy import PolicyRef
 from trustgate.contract.speech import Verbatim
 from trustgate.contract.upstream import Header, UpstreamFailure
 from trustgate.contract.verdict import Deny, Rewrite
+from trustgate.enforcement.chain import Link
+from trustgate.enforcement.sieve import Sieve
 from trustgate.forwarding.exchange import refusal
 from trustgate.providers.lenses import openai
 from trustgate.relay.streamed import Guarded, Passing
@@ -97,9 +100,25 @@ def passing(upstream: Scripted) -> Passing:
     return Passing(upstream, upstream.headers, hearing=Verbatim(LENS), dialect="openai", explain=explain)
 
 
+def holding(hold_back: int) -> Link:
+    """A policy that holds back so many characters."""
+
+    async def call(*_: object) -> None:
+        raise AssertionError("whoever asks it is the sieve's `ask`")
+
+    policy = PolicyRef(id="p", name="p", slug="p", is_global=False, mode="enforce")
+    return Link(policy=policy, stage="on_chunk", call=call, on_error="deny", timeout=1.0, hold_back=hold_back)
+
+
 def guarded(upstream: Scripted, judge: Judge, hold_back: int = 0) -> Guarded:
-    async def judging(chunk: Chunk) -> Rewrite | Deny | None:
+    async def ask(_link: Link, chunk: Chunk) -> Rewrite | Deny | None:
         return judge(chunk)
+
+    sieve = Sieve([holding(hold_back)], ask)
+
+    async def judging(choice: int, text: str, final: bool) -> tuple[str, int] | Deny:
+        sifted = await sieve.feed(choice, text, final=final)
+        return sifted if isinstance(sifted, Deny) else (sifted.text, sifted.held)
 
     return Guarded(
         upstream,
@@ -108,7 +127,6 @@ def guarded(upstream: Scripted, judge: Judge, hold_back: int = 0) -> Guarded:
         dialect="openai",
         explain=explain,
         judge=judging,
-        hold_back=hold_back,
     )
 
 

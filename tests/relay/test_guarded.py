@@ -226,7 +226,7 @@ async def test_what_is_judged() -> None:
         seen.append((chunk.text, chunk.choice, chunk.final))
 
     await drain(guarded(Scripted(answer("ab", "cd", "ef")), judge, 3))
-    assert seen == [("ab", 0, False), ("abcd", 0, False), ("abcdef", 0, False), ("cdef", 0, True)]
+    assert seen == [("ab", 0, False), ("abcd", 0, False), ("bcdef", 0, False), ("def", 0, True)]
 
 
 @pytest.mark.parametrize("done", [True, False])

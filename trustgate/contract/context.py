@@ -177,7 +177,7 @@ class AnswerView(Struct, frozen=True, kw_only=True):
 
 
 class Chunk(Struct, frozen=True, kw_only=True):
-    """The part of a live stream that has not been released yet: `text` of one choice, and whether more can follow.
+    """The part of a live stream that this policy has not let go yet: `text` of one choice, and whether more can follow.
 
     `arrived` is how many characters of that choice have come in all.
     """

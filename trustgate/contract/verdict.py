@@ -49,9 +49,14 @@ class Deny(Struct, frozen=True, kw_only=True):
 
 
 class Rewrite(Struct, frozen=True, kw_only=True):
-    """Replace the unreleased text of a live stream with this."""
+    """Replace the unreleased text of a live stream with this.
+
+    Of its end `again` characters are shown to this policy once more, with what follows them: at most, and where None
+    says nothing, as many as it holds back. 0 is for a policy that is done with all of it.
+    """
 
     text: str
+    again: int | None = None
     details: Details = None
 
 

@@ -75,8 +75,6 @@ class Chains(Struct, frozen=True, kw_only=True):
     """Whether a policy needs a stream's whole answer before the caller sees any of it."""
     wants_answer: bool = False
     """Whether a policy wants to see what the caller was sent, after it was."""
-    hold_back: int = 0
-    """How many characters of a live stream wait for its policies."""
 
 
 def effective(policies: Iterable[Policy], consumer_id: str) -> list[Policy]:
@@ -105,7 +103,6 @@ def compile_chains(policies: Sequence[Policy], plugins: Plugins, services: Servi
         browser=alone["browser"],
         buffers_stream=any(link.buffers_stream for link in alone["pre_response"]),
         wants_answer=any(link.wants_answer for link in alone["post_response"]),
-        hold_back=max((link.hold_back + link.step for link in alone["on_chunk"]), default=0),
     )
 
 

@@ -18,6 +18,7 @@ from trustgate.contract.upstream import Header
 from trustgate.contract.usage import Usage
 from trustgate.contract.verdict import Answer, Deny, Proceed, Rewrite
 from trustgate.enforcement.chain import Batch, CannotDecide, Chains, Link
+from trustgate.enforcement.sieve import Sieve
 from trustgate.enforcement.trail import Trail, failed, note
 
 log = logging.getLogger("trustgate.enforcement")
@@ -91,18 +92,13 @@ class Runner:
                 answer = reread(changed)
         return Ruling(ctx=ctx, headers=headers, body=changed)
 
-    async def on_chunk(self, chains: Chains, ctx: RequestContext, chunk: Chunk, trail: Trail) -> Rewrite | Deny | None:
-        """Run the streaming policies over the unreleased text, each on what the one before it left."""
-        text = chunk.text
-        for link in chains.on_chunk:
-            if link.step and not trail.due(link, chunk):
-                continue
-            verdict = await self._decide(link, ctx, replace(chunk, text=text), trail)
-            if isinstance(verdict, Deny):
-                return verdict
-            if isinstance(verdict, Rewrite):
-                text = verdict.text
-        return None if text == chunk.text else Rewrite(text=text)
+    def sieve(self, chains: Chains, ctx: RequestContext, trail: Trail) -> Sieve:
+        """Return what passes the text of one stream through its policies."""
+
+        async def ask(link: Link, chunk: Chunk) -> Any:
+            return await self._decide(link, ctx, chunk, trail)
+
+        return Sieve(chains.on_chunk, ask)
 
     def browser(self, links: Iterable[Link], origin: Origin) -> Sequence[Header] | None:
         """Return the headers with which a browser may ask, by the first policy that allows it; None when none does."""

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from trustgate.contract.context import Chunk
 from trustgate.contract.event import PolicyFinding
 from trustgate.contract.ports import StateUnavailable
 from trustgate.contract.verdict import Answer, Deny, Proceed
@@ -21,27 +20,18 @@ _OUR_WORDS: Final = (CannotDecide, StateUnavailable)
 class Trail:
     """One request's. `kept` is by policy; `pending` is what the policy that was asked last waits for."""
 
-    __slots__ = ("_looked", "findings", "kept", "pending")
+    __slots__ = ("findings", "kept", "pending")
 
     def __init__(self) -> None:
         self.findings: list[PolicyFinding] = []
         self.kept: dict[str, Any] = {}
         self.pending: Awaitable[Any] | None = None
-        self._looked: dict[tuple[str, int], int] = {}
 
     def beside(self) -> "Trail":
         """Return a trail of the same request for what is said many times over; what is kept is shared."""
         other = Trail()
         other.kept = self.kept
         return other
-
-    def due(self, link: Link, chunk: Chunk) -> bool:
-        """Say whether enough of a stream is new for a policy that looks at it in steps, and take note that it looks."""
-        key = (link.policy.id, chunk.choice)
-        if not chunk.final and chunk.arrived - self._looked.get(key, 0) < link.step:
-            return False
-        self._looked[key] = chunk.arrived
-        return True
 
     def discard(self) -> None:
         """Note that what was said last is not heeded."""

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from trustgate.contract.context import Chunk, Dialect
+from trustgate.contract.context import Dialect
 from trustgate.contract.errors import Refused
 from trustgate.contract.lens import Lens
 from trustgate.contract.speech import Hearing
 from trustgate.contract.upstream import Header, Upstream, UpstreamFailure
-from trustgate.contract.verdict import Deny, Rewrite
+from trustgate.contract.verdict import Deny
 from trustgate.relay.render import denied, error_event
 from trustgate.relay.tap import Tap
 
@@ -21,7 +21,9 @@ MAX_EVENT: Final = 8 * 1024 * 1024
 """Bytes of one event that are held until its end has come."""
 
 Explain = Callable[[UpstreamFailure], Refused]
-Judge = Callable[[Chunk], Awaitable[Rewrite | Deny | None]]
+Judge = Callable[[int, str, bool], Awaitable[tuple[str, int] | Deny]]
+"""Is told of a choice what it says now, and whether that is its end. Returns what becomes of that and of all that is
+still held of it, and how many characters at its end are held from now on; or a refusal."""
 
 INCOMPLETE: Final = Refused(
     "provider_incomplete_stream",
@@ -189,9 +191,9 @@ class _Held:
 
 
 class Guarded(Passing):
-    """A stream that policies judge as it passes. Text leaves once `hold_back` characters of its choice follow it."""
+    """A stream that policies judge as it passes. Text leaves once no policy of its choice holds it any more."""
 
-    __slots__ = ("_arrived", "_finished", "_hold_back", "_judge", "_spoken", "_window")
+    __slots__ = ("_finished", "_held", "_judge", "_spoken", "_window")
 
     def __init__(
         self,
@@ -202,14 +204,12 @@ class Guarded(Passing):
         dialect: Dialect,
         explain: Explain,
         judge: Judge,
-        hold_back: int,
         request_id: str = "",
     ) -> None:
         super().__init__(upstream, headers, hearing=hearing, dialect=dialect, explain=explain, request_id=request_id)
         self._judge = judge
-        self._hold_back = hold_back
         self._window: list[_Held] = []
-        self._arrived: dict[int, int] = {}
+        self._held: dict[int, int] = {}
         self._spoken: set[int] = set()
         self._finished: set[int] = set()
 
@@ -244,43 +244,50 @@ class Guarded(Passing):
         data = self._lens.framing.event(event)[1]
         said = self._lens.said(data)
         self._window.append(_Held(event, data, said.texts))
-        for choice, text in said.texts.items():
-            self._arrived[choice] = self._arrived.get(choice, 0) + len(text)
         self._spoken |= said.texts.keys()
         self._finished -= said.texts.keys()
-        for choice in said.texts:
-            if choice not in said.finished and (stop := await self._look(choice, final=False)):
+        ended = self._spoken if self._lens.last(data) else said.finished & self._spoken
+        for choice, text in said.texts.items():
+            if stop := await self._look(choice, text, final=choice in ended):
                 return stop
-        return await self._finish(self._spoken if self._lens.last(data) else said.finished & self._spoken)
+        self._finished |= ended & said.texts.keys()
+        return await self._finish(ended)
 
     async def _finish(self, choices: AbstractSet[int]) -> Deny | None:
         """Have the last of these choices judged: nothing follows it, so nothing of it need wait."""
         for choice in choices - self._finished:
-            if stop := await self._look(choice, final=True):
+            if stop := await self._look(choice, "", final=True):
                 return stop
             self._finished.add(choice)
         return None
 
-    async def _look(self, choice: int, *, final: bool) -> Deny | None:
-        held = [each for each in self._window if choice in each.texts]
-        text = "".join(each.texts[choice] for each in held)
-        arrived = self._arrived.get(choice, 0)
-        verdict = await self._judge(Chunk(text=text, choice=choice, final=final, arrived=arrived))
-        if isinstance(verdict, Rewrite):
-            self._say(choice, held, verdict.text)
-        return verdict if isinstance(verdict, Deny) else None
+    async def _look(self, choice: int, new: str, *, final: bool) -> Deny | None:
+        verdict = await self._judge(choice, new, final)
+        if isinstance(verdict, Deny):
+            return verdict
+        text, held = verdict
+        self._say(choice, text, self._held.get(choice, 0) + len(new))
+        self._held[choice] = held
+        return None
 
     def _choices(self) -> set[int]:
         return {choice for held in self._window for choice in held.texts}
 
-    def _say(self, choice: int, held: Sequence[_Held], text: str) -> None:
-        """Deal the new text out to the events of the window, to each as much as it had and to the last what is left."""
-        for each in held[:-1]:
-            size = len(each.texts[choice])
-            each.say(choice, text[:size], self._lens)
-            text = text[size:]
-        for each in held[-1:]:
-            each.say(choice, text, self._lens)
+    def _say(self, choice: int, text: str, size: int) -> None:
+        """Put a text in the place of the last `size` characters of the window: each event of these gets as much as it
+        had of them, and the last one what is left."""
+        events = [each for each in self._window if choice in each.texts]
+        before = sum(len(each.texts[choice]) for each in events) - size
+        for at, each in enumerate(events):
+            had = each.texts[choice]
+            kept = had[: max(0, before)]
+            before -= len(had)
+            share = len(had) - len(kept) if at < len(events) - 1 else len(text)
+            if share:
+                each.say(choice, kept + text[:share], self._lens)
+                text = text[share:]
+            elif at == len(events) - 1:
+                each.say(choice, kept, self._lens)
 
     def _release(self) -> list[bytes]:
         behind = {choice: sum(len(each.texts.get(choice, "")) for each in self._window) for choice in self._choices()}
@@ -288,7 +295,7 @@ class Guarded(Passing):
         for held in self._window:
             for choice, text in held.texts.items():
                 behind[choice] -= len(text)
-            if any(behind[choice] < self._hold_back for choice in held.texts if choice not in self._finished):
+            if any(behind[choice] < self._held.get(choice, 0) for choice in held.texts):
                 break
             free += 1
         released, self._window = self._window[:free], self._window[free:]
