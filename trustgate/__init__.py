@@ -13,6 +13,7 @@ from trustgate.contract.context import (
 )
 from trustgate.contract.cost import Cost
 from trustgate.contract.edits import REMOVED, Edits, Inserted, Path
+from trustgate.contract.globs import one_of
 from trustgate.contract.hookspecs import hookimpl
 from trustgate.contract.policy import Duration, PolicyRef, PolicySettings, Secret, seconds
 from trustgate.contract.ports import (
@@ -89,5 +90,6 @@ __all__ = [
     "Verdict",
     "Want",
     "hookimpl",
+    "one_of",
     "seconds",
 ]

@@ -344,6 +344,7 @@ class Caller:
         headers: Mapping[bytes, bytes] | None = None,
         parts: Sequence[bytes | asyncio.Event] | None = None,
         key: bytes = KEY,
+        query: bytes = b"",
     ) -> None:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         given = {b"host": b"localhost", b"content-type": b"application/json", b"authorization": b"Bearer " + key}
@@ -351,7 +352,7 @@ class Caller:
             "type": "http",
             "method": method,
             "path": path,
-            "query_string": b"",
+            "query_string": query,
             "headers": [(name, value) for name, value in (given | dict(headers or {})).items() if value],
             "client": ("192.0.2.7", 4711),
         }

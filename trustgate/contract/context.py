@@ -179,13 +179,14 @@ class AnswerView(Struct, frozen=True, kw_only=True):
 class Chunk(Struct, frozen=True, kw_only=True):
     """The part of a live stream that this policy has not let go yet: `text` of one choice, and whether more can follow.
 
-    `arrived` is how many characters of that choice have come in all.
+    `arrived` is how many characters of that choice have come in all, `kept` what this policy's last `Rewrite` kept.
     """
 
     text: str
     choice: int
     final: bool
     arrived: int = 0
+    kept: Any = None
 
 
 class Outcome(Struct, frozen=True, kw_only=True):

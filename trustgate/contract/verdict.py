@@ -52,11 +52,13 @@ class Rewrite(Struct, frozen=True, kw_only=True):
     """Replace the unreleased text of a live stream with this.
 
     Of its end `again` characters are shown to this policy once more, with what follows them: at most, and where None
-    says nothing, as many as it holds back. 0 is for a policy that is done with all of it.
+    says nothing, as many as it holds back. 0 is for a policy that is done with all of it. `kept` comes back as
+    `chunk.kept` when this policy sees more of this choice.
     """
 
     text: str
     again: int | None = None
+    kept: Any = None
     details: Details = None
 
 

@@ -215,6 +215,9 @@ class Runner:
             if _cancelled():
                 raise
             return failed(link, error, started, trail)
+        if type(verdict) is Rewrite and isinstance(subject, Chunk) and verdict.text == subject.text:
+            note(link, None, started, trail)  # it only remembers something
+            return _GO_ON if link.policy.mode == "observe" else verdict
         return _noted(link, verdict, started, trail, throttled=throttled)
 
     async def _throttle(self, link: Link, ctx: RequestContext, subject: Any, trail: Trail, refusal: Deny) -> Any:

@@ -28,11 +28,12 @@ class Sifted(Struct, frozen=True):
 class _Held:
     """What one policy holds of one choice: its end has `looked` characters that it has already looked at."""
 
-    __slots__ = ("looked", "text")
+    __slots__ = ("kept", "looked", "text")
 
     def __init__(self) -> None:
         self.text = ""
         self.looked = 0
+        self.kept: Any = None
 
 
 class Sieve:
@@ -63,12 +64,13 @@ class Sieve:
     async def _look(self, link: Link, mine: _Held, choice: int, *, final: bool) -> tuple[Deny | None, str]:
         """Have one policy look at what it holds. Returns its refusal, or what it lets go."""
         arrived = self._arrived[choice]
-        verdict = await self._ask(link, Chunk(text=mine.text, choice=choice, final=final, arrived=arrived))
+        chunk = Chunk(text=mine.text, choice=choice, final=final, arrived=arrived, kept=mine.kept)
+        verdict = await self._ask(link, chunk)
         if isinstance(verdict, Deny):
             return verdict, ""
         keep = 0 if final else link.hold_back
         if isinstance(verdict, Rewrite):
-            mine.text = verdict.text
+            mine.text, mine.kept = verdict.text, verdict.kept
             keep = keep if verdict.again is None else min(keep, verdict.again)
         cut = max(0, len(mine.text) - keep)
         gone, mine.text = mine.text[:cut], mine.text[cut:]

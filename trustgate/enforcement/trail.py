@@ -9,11 +9,12 @@ from msgspec.structs import replace
 
 from trustgate.contract.event import PolicyFinding
 from trustgate.contract.ports import StateUnavailable
+from trustgate.contract.prompt import Unreadable
 from trustgate.contract.verdict import Answer, Deny, Proceed
 from trustgate.enforcement.chain import CannotDecide, Link
 
 log = logging.getLogger("trustgate.enforcement")
-_OUR_WORDS: Final = (CannotDecide, StateUnavailable)
+_OUR_WORDS: Final = (CannotDecide, StateUnavailable, Unreadable)
 """Exceptions whose messages are written for operators, without content; what others say stays in their own log."""
 
 
@@ -61,6 +62,14 @@ def failed(link: Link, error: BaseException, started: float, trail: Trail) -> Pr
     degraded = ((b"x-ag-policy-degraded", link.policy.slug.encode()),)
     if opens:
         return Proceed(headers=degraded)
+    if isinstance(error, Unreadable) and link.stage in ("pre_request", "pre_call"):
+        return Deny(
+            code="unreadable_request",
+            message=f'The policy "{link.policy.name}" has to read this request and cannot: {error}.',
+            status=400,
+            retry=False,
+            headers=degraded,
+        )
     return Deny(
         code="policy_unavailable",
         message=f'The policy "{link.policy.name}" could not decide, and refuses when it cannot. Try again later.',

@@ -1,0 +1,48 @@
+"""Tools that every request offers. The model may call them; the answer to such a call is the application's to give."""
+
+import msgspec
+
+from trustgate import Body, Deny, OfferedTool, Proceed, RequestContext, Verdict, hookimpl
+from trustgate_plugins.tool_injection.settings import ToolInjectionSettings
+
+
+@hookimpl
+def settings_type() -> type[ToolInjectionSettings]:
+    return ToolInjectionSettings
+
+
+@hookimpl
+async def pre_request(ctx: RequestContext, settings: ToolInjectionSettings) -> Verdict:
+    if ctx.operation.family != "chat" or ctx.operation.name == "completions":
+        return None
+    body, lens = ctx.body, ctx.body.reader()
+    offered = {tool.name for tool in body.prompt().tools}
+    twice = offered & settings.names
+    if twice and settings.on_conflict == "reject":
+        return _deny(min(twice))
+    added = settings.functions
+    if twice and settings.on_conflict == "client_wins":
+        added = tuple(function for function in added if function.name not in twice)
+    raw = body.raw
+
+    def mine(tool: OfferedTool) -> bool:
+        return tool.name in twice
+
+    if twice and settings.on_conflict == "gateway_wins":
+        raw = body.edited(lens.without_tools(body.json(), mine))
+    if not added:
+        return None
+    whole = body if raw is body.raw else Body(raw)
+    edits = lens.with_tools(msgspec.json.decode(raw) if raw is not body.raw else body.json(), added)
+    return Proceed(body=whole.edited(edits), details={"injected": [function.name for function in added]})
+
+
+def _deny(name: str) -> Deny:
+    return Deny(
+        code="tool_name_reserved",
+        message=f'The tool "{name}" is offered by this gateway: give yours another name.',
+        status=400,
+        param="tools",
+        retry=False,
+        details={"tool": name},
+    )

@@ -1,0 +1,134 @@
+"""The rows of the table: what each policy of this repository does, and what provokes it."""
+
+from tests.lifecycle.kit import Line, completion, whole
+from tests.plugins.table import Denies, Nothing, Other, Rewrites, Shown
+from tests.plugins.talk import Turn, said
+from trustgate_plugins import (
+    cors,
+    model_allowlist,
+    per_tool_rate_limiter,
+    prompt_compression,
+    prompt_template,
+    rate_limiter,
+    regex_replace,
+    request_size_limiter,
+    token_rate_limiter,
+    tool_allowlist,
+    tool_injection,
+)
+
+ON_REQUESTS = Nothing("decides about requests")
+LOG = "\n".join(["a line of a log   "] * 4 + [""] * 6 + ["the end"])
+CARD = "4111 1111 1111 1234"
+MASKING = {"rules": [{"pattern": r"\b(?:\d{4} ){3}(\d{4})\b", "replacement": "**** $1"}], "window": 32}
+RUNS = tuple((f"call_{at}", "transfer", "done") for at in range(2))
+
+PAGE = {"allowed_origins": ["https://app.test"]}
+
+
+async def browsers_are_answered(dialect: str) -> None:
+    """A page of that origin may ask, before any key is looked at, and reads the answer; no other page may."""
+    asked = said(dialect, Turn())
+    house = ROWS["cors"].house(Line(lambda: whole(completion())))
+    preflight = {b"origin": b"https://app.test", b"access-control-request-method": b"POST"}
+    told = await house.ask(b"", path=asked.path, method="OPTIONS", headers=preflight, key=b"")
+    assert (told.status, told.header(b"access-control-allow-origin")) == (204, "https://app.test")
+    for origin, allowed in ((b"https://app.test", "https://app.test"), (b"https://other.test", "")):
+        told = await house.ask(asked.body, path=asked.path, headers={b"origin": origin})
+        assert (told.status, told.header(b"access-control-allow-origin")) == (200, allowed)
+
+
+ROWS: dict[str, Shown] = {
+    "cors": Shown(
+        plugin=cors,
+        settings=PAGE,
+        request=Other("answers browsers", browsers_are_answered),
+        answer=Nothing("adds headers and changes no answer"),
+        stream=Nothing("adds headers and changes no stream"),
+    ),
+    "model_allowlist": Shown(
+        plugin=model_allowlist,
+        settings={"allowed_models": ["m-*"]},
+        request=Denies(code="model_not_allowed", refused=Turn(model="x-1")),
+        answer=ON_REQUESTS,
+        stream=ON_REQUESTS,
+    ),
+    "per_tool_rate_limiter": Shown(
+        plugin=per_tool_rate_limiter,
+        settings={"rules": [{"tool": "transfer", "windows": [{"duration": "1h", "max": 2}]}]},
+        request=Denies(
+            code="tool_rate_limit_exceeded",
+            passes=Turn(runs=RUNS),
+            refused=Turn(tools=("transfer", "search")),
+        ),
+        answer=Nothing("answers calls with a note only where a rule says `inject_error_result`"),
+        stream=Nothing("takes the tool out of the request instead: calls of a stream come in parts"),
+    ),
+    "prompt_compression": Shown(
+        plugin=prompt_compression,
+        settings={"min_length": 10},
+        request=Rewrites(turn=Turn(text=LOG), there=("a line of a log\n", "\n\nthe end"), gone=("   \n", "\n\n\n")),
+        answer=ON_REQUESTS,
+        stream=ON_REQUESTS,
+    ),
+    "prompt_template": Shown(
+        plugin=prompt_template,
+        settings={
+            "context_variables": {"who": {"source": "caller", "name": "consumer"}},
+            "inject_templates": [{"id": "rules", "content": "You help {{who}}."}],
+            "named_templates": [
+                {"name": "greeting", "versions": [{"labels": ["production"], "content": "Greet politely."}]}
+            ],
+        },
+        request=Rewrites(
+            turn=Turn(text="{template://greeting}"),
+            there=("system: You help my-app.", "user: Greet politely."),
+            gone=("{template://greeting}",),
+        ),
+        answer=ON_REQUESTS,
+        stream=ON_REQUESTS,
+    ),
+    "rate_limiter": Shown(
+        plugin=rate_limiter,
+        settings={"limit": 3, "window": "1h"},
+        request=Denies(code="rate_limit_exceeded", times=3),
+        answer=ON_REQUESTS,
+        stream=ON_REQUESTS,
+    ),
+    "regex_replace": Shown(
+        plugin=regex_replace,
+        settings={"target": "request"} | MASKING,
+        answer_settings={"target": "response"} | MASKING,
+        request=Rewrites(turn=Turn(text=f"Pay with {CARD}!"), there=("Pay with **** 1234!",), gone=(CARD,)),
+        answer=Rewrites(said=f"Your card is {CARD}.", there=("Your card is **** 1234.",), gone=("4111",)),
+        stream=Rewrites(said=f"Your card is {CARD}.", there=("Your card is **** 1234.",), gone=("4111",)),
+    ),
+    "request_size_limiter": Shown(
+        plugin=request_size_limiter,
+        settings={"allowed_payload_size": 2, "size_unit": "kilobytes"},
+        request=Denies(code="request_too_large", refused=Turn(text="x" * 3000)),
+        answer=ON_REQUESTS,
+        stream=ON_REQUESTS,
+    ),
+    "token_rate_limiter": Shown(
+        plugin=token_rate_limiter,
+        settings={"aggregate": {"max": 22, "time_window": "1h"}},
+        request=Denies(code="token_budget_exceeded", times=2),
+        answer=Nothing("counts what an answer used, and changes none"),
+        stream=Nothing("counts what a stream used, also of one that breaks off, and changes none"),
+    ),
+    "tool_allowlist": Shown(
+        plugin=tool_allowlist,
+        settings={"allow_tools": ["get_*"]},
+        request=Rewrites(turn=Turn(tools=("get_time", "delete_user")), tools=("get_time",)),
+        answer=ON_REQUESTS,
+        stream=ON_REQUESTS,
+    ),
+    "tool_injection": Shown(
+        plugin=tool_injection,
+        settings={"inject_tools": [{"type": "function", "function": {"name": "handbook", "description": "Finds."}}]},
+        request=Rewrites(turn=Turn(tools=("get_time",)), tools=("get_time", "handbook")),
+        answer=ON_REQUESTS,
+        stream=ON_REQUESTS,
+    ),
+}
