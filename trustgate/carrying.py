@@ -127,7 +127,7 @@ class Carrier:
         said, last_words = exchange.trail.beside(), dict[str, PolicyFinding]()
         sieve = self._runner.sieve(chains, ctx, said)
 
-        async def judge(choice: int, text: str, final: bool) -> tuple[str, int] | Deny:
+        async def judge(choice: int, text: str, final: bool) -> tuple[str | None, int] | Deny:
             sifted = await sieve.feed(choice, text, final=final)
             keep_strongest(last_words, said.findings, exchange.trail.findings)
             said.findings.clear()

@@ -146,7 +146,7 @@ class Desk:
             sifted = await self.runner.sieve(self.chains, self.ctx, self.trail).feed(0, text, final=final)
         if isinstance(sifted, Deny):
             return sifted
-        return None if sifted.text == text else Rewrite(text=sifted.text)
+        return None if sifted.text is None else Rewrite(text=sifted.text)
 
     async def post_response(self, usage: Usage | None = None) -> None:
         async with asyncio.timeout(SOON):

@@ -11,7 +11,7 @@ from tests.relay.kit import holding
 from trustgate.contract.context import Chunk
 from trustgate.contract.verdict import Deny, Rewrite
 from trustgate.enforcement.chain import Link
-from trustgate.enforcement.sieve import Sieve
+from trustgate.enforcement.sieve import Sieve, Sifted
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +34,11 @@ def marking(pattern: str, mark: str, hold_back: int) -> tuple[Link, Callable[[Ch
     return holding(hold_back), judge
 
 
+def joined(out: str, held: int, new: str, sifted: Sifted) -> str:
+    """What has come out and is held, after more has come."""
+    return out + new if sifted.text is None else out[: len(out) - held] + sifted.text
+
+
 async def through(texts: Sequence[str], *policies: tuple[Link, Callable[[Chunk], Rewrite | Deny | None]]) -> str:
     judges = {id(link): judge for link, judge in policies}
 
@@ -45,7 +50,7 @@ async def through(texts: Sequence[str], *policies: tuple[Link, Callable[[Chunk],
     for at, text in enumerate([*texts, ""]):
         sifted = await sieve.feed(0, text, final=at == len(texts))
         assert not isinstance(sifted, Deny)
-        out = out[: len(out) - held] + sifted.text
+        out = joined(out, held, text, sifted)
         held = sifted.held
     assert held == 0
     return out
@@ -86,7 +91,7 @@ async def test_a_policy_that_looks_in_steps_has_looked_at_all_that_leaves(
         sifted = await sieve.feed(0, text, final=at == len(texts))
         assert not isinstance(sifted, Deny)
         left_before = len(out) - held
-        out = out[:left_before] + sifted.text
+        out = joined(out, held, text, sifted)
         held = sifted.held
         assert len(out) - held <= left_before or len(looked) > asked, "something left that nobody had looked at"
         assert held <= hold_back + step

@@ -33,7 +33,8 @@ from trustgate.contract.upstream import (
     Transport,
     UpstreamFailure,
 )
-from trustgate.forwarding.connection import HIGH_WATER, MAX_HEAD, Answer, Connection
+from trustgate.forwarding.arriving import Answer
+from trustgate.forwarding.connection import HIGH_WATER, MAX_HEAD, Connection
 from trustgate.forwarding.httpx_adapter import (
     HttpxAnswer,
     HttpxTransport,

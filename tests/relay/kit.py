@@ -116,7 +116,7 @@ def guarded(upstream: Scripted, judge: Judge, hold_back: int = 0) -> Guarded:
 
     sieve = Sieve([holding(hold_back)], ask)
 
-    async def judging(choice: int, text: str, final: bool) -> tuple[str, int] | Deny:
+    async def judging(choice: int, text: str, final: bool) -> tuple[str | None, int] | Deny:
         sifted = await sieve.feed(choice, text, final=final)
         return sifted if isinstance(sifted, Deny) else (sifted.text, sifted.held)
 

@@ -108,6 +108,10 @@ class Body:
         """Return the bytes with these edits made; every other value keeps its own. Raises LookupError."""
         return edited(self.raw, edits)
 
+    def changed(self, edits: Edits) -> "Body":
+        """Return the body with these edits made. Raises LookupError."""
+        return Body(self.edited(edits), model=self.model, stream=self.stream, lens=self.lens)
+
     def _readable(self) -> Any:
         try:
             return self.json()

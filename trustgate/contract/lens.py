@@ -9,7 +9,7 @@ from trustgate.contract.framing import Aligner, Framing
 from trustgate.contract.sse import SSE
 from trustgate.contract.usage import Usage
 
-__all__ = ["Aligner", "Answered", "Framing", "Lens", "Said"]
+__all__ = ["Aligner", "Answered", "Framing", "Lens", "Said", "texts_of"]
 
 
 class Answered(Struct, frozen=True, kw_only=True):
@@ -28,6 +28,15 @@ class Said(Struct, frozen=True, kw_only=True):
 
     texts: Mapping[int, str] = {}
     finished: frozenset[int] = frozenset()
+
+
+def texts_of(lens: "Lens", stream: bytes) -> dict[int, str]:
+    """Return what a whole stream says, by choice in the order in which they began."""
+    texts: dict[int, list[str]] = {}
+    for event in lens.framing.split(stream):
+        for choice, text in lens.said(lens.framing.event(event)[1]).texts.items():
+            texts.setdefault(choice, []).append(text)
+    return {choice: "".join(said) for choice, said in texts.items()}
 
 
 class Lens(Struct, frozen=True, kw_only=True):

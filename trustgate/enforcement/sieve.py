@@ -19,9 +19,12 @@ Ask = Callable[[Link, Chunk], Awaitable[Any]]
 
 
 class Sifted(Struct, frozen=True):
-    """What became of the text that was held and of what came: `text`, whose last `held` characters are held now."""
+    """What became of the text that was held and of what came: `text`, or None where nobody changed anything.
 
-    text: str
+    The last `held` characters of it are held now.
+    """
+
+    text: str | None
     held: int
 
 
@@ -49,7 +52,7 @@ class Sieve:
         """Pass on what one choice says now; `final` when nothing more of it comes."""
         held = self._held.setdefault(choice, [_Held() for _ in self._links])
         self._arrived[choice] = self._arrived.get(choice, 0) + len(text)
-        flow = text
+        flow, was = text, "".join(each.text for each in reversed(held))
         for link, mine in zip(self._links, held, strict=True):
             mine.text += flow
             if not final and (not flow or len(mine.text) - mine.looked < link.step):
@@ -59,7 +62,8 @@ class Sieve:
             if stop is not None:
                 return stop
         behind = "".join(each.text for each in reversed(held))
-        return Sifted(flow + behind, len(behind))
+        now = flow + behind
+        return Sifted(None if now == was + text else now, len(behind))
 
     async def _look(self, link: Link, mine: _Held, choice: int, *, final: bool) -> tuple[Deny | None, str]:
         """Have one policy look at what it holds. Returns its refusal, or what it lets go."""

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection, and the answer that is arriving on it.
+"""One HTTP/1.1 connection.
 
 Law: a connection carries one exchange at a time and is free again only after the clean end of a message. After anything
 else (a clock, a cut, garbage, a caller who left) it is closed. An exchange waits on one Future at a time and owns no
@@ -19,10 +19,10 @@ from trustgate.contract.upstream import (
     FailureKind,
     Header,
     Payload,
-    UpstreamFailure,
     pieces,
     size_of,
 )
+from trustgate.forwarding.arriving import Answer
 
 MAX_HEAD = 64 * 1024
 HIGH_WATER = 256 * 1024  # stop reading while more than this waits for the consumer
@@ -41,70 +41,6 @@ class Home(Protocol):
 
     def closed(self, connection: "Connection") -> None:
         """The connection was closed. Told once, before the socket itself is gone."""
-
-
-class Answer:
-    """An `Upstream`: the head that arrived, and the bytes that wait until somebody asks for them."""
-
-    __slots__ = ("chunks", "connection", "fault", "headers", "status")
-
-    def __init__(self, connection: "Connection") -> None:
-        self.status = 0
-        self.headers: Sequence[Header] = ()
-        self.chunks: list[bytes] = []
-        self.connection: Connection | None = connection  # None as soon as nothing more can arrive
-        self.fault: tuple[FailureKind, str] | None = None
-
-    async def read(self) -> bytes:
-        """Read the whole body, joined at most once."""
-        if self.connection is not None:
-            self.connection.gather()
-            while self.connection is not None:
-                await self._change(self.connection)
-        self.check()
-        return self._take()
-
-    async def chunk(self) -> bytes:
-        """Return all that has arrived since the last call, waiting only while that is nothing."""
-        while not self.chunks:
-            if self.connection is None:
-                self.check()
-                return b""
-            await self._change(self.connection)
-        if self.connection is not None:
-            self.connection.drained()
-        return self._take()
-
-    async def aclose(self) -> None:
-        """Close the connection, unless the answer is here in full and the connection long since free."""
-        self.leave()
-
-    def leave(self) -> None:
-        """Give the answer up, now."""
-        if self.connection is not None:
-            self.connection.fail("connection_lost", "the answer was given up before its end")
-
-    def was_cut(self) -> bool:
-        """Whether the connection broke, rather than a clock or the protocol."""
-        return self.fault is not None and self.fault[0] == "connection_lost"
-
-    def check(self) -> None:
-        """Raise what broke the exchange, if anything did."""
-        if self.fault is not None:
-            raise UpstreamFailure(*self.fault)
-
-    async def _change(self, connection: "Connection") -> None:
-        try:
-            await connection.news()
-        except BaseException:  # whoever waited was cancelled: the rest of the answer has no reader
-            self.leave()
-            raise
-
-    def _take(self) -> bytes:
-        chunks = self.chunks
-        taken = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        return taken
 
 
 class Connection(asyncio.Protocol):

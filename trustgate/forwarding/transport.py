@@ -18,7 +18,8 @@ from operator import itemgetter
 from msgspec import Struct
 
 from trustgate.contract.upstream import Call, Clocks, Origin, UpstreamFailure, size_of
-from trustgate.forwarding.connection import Answer, Connection
+from trustgate.forwarding.arriving import Answer
+from trustgate.forwarding.connection import Connection
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 

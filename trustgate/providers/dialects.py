@@ -5,7 +5,6 @@ Bodies stay bytes. A peek decodes the one or two fields that are needed and scan
 
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib import import_module
 from typing import Final
 
 import msgspec
@@ -13,6 +12,7 @@ from msgspec import Struct
 
 from trustgate.contract.errors import Refused
 from trustgate.contract.lens import Lens
+from trustgate.providers.lazily import lens_in
 from trustgate.providers.lenses.openai import Fields
 
 
@@ -108,5 +108,5 @@ _NAMES: Final[Mapping[str, str]] = {
 @lru_cache(maxsize=64)
 def lens_of(operation: str) -> Lens:
     """Return the lens for the answers to an operation: its dialect's, or the one for JSON of any kind."""
-    found: Lens = import_module(f"trustgate.providers.lenses.{_NAMES.get(operation, 'anything')}").LENS
+    found: Lens = lens_in(f"lenses.{_NAMES.get(operation, 'anything')}")
     return found

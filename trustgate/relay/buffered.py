@@ -7,7 +7,7 @@ import msgspec
 
 from trustgate.contract.context import AnswerView
 from trustgate.contract.errors import Refused
-from trustgate.contract.lens import Answered, Lens
+from trustgate.contract.lens import Answered, Lens, texts_of
 from trustgate.contract.prompt import AnswerLens
 from trustgate.contract.upstream import Header, Upstream
 
@@ -63,11 +63,8 @@ def view(status: int, lens: Lens, raw: bytes, parts: Parts = None) -> AnswerView
 
 def view_of_stream(status: int, lens: Lens, raw: bytes, parts: Parts = None) -> AnswerView:
     """Return a held stream as the policies for whole answers see it: the text of all its events."""
-    texts: dict[int, str] = {}
-    for event in lens.framing.split(raw):
-        for choice, text in lens.said(lens.framing.event(event)[1]).texts.items():
-            texts[choice] = texts.get(choice, "") + text
-    return AnswerView(status=status, body=raw, text="\n".join(texts.values()), streamed=True, lens=parts)
+    text = "\n".join(texts_of(lens, raw).values())
+    return AnswerView(status=status, body=raw, text=text, streamed=True, lens=parts)
 
 
 def _not_an_answer(status: int, raw: bytes) -> Refused:

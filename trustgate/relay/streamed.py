@@ -21,9 +21,9 @@ MAX_EVENT: Final = 8 * 1024 * 1024
 """Bytes of one event that are held until its end has come."""
 
 Explain = Callable[[UpstreamFailure], Refused]
-Judge = Callable[[int, str, bool], Awaitable[tuple[str, int] | Deny]]
+Judge = Callable[[int, str, bool], Awaitable[tuple[str | None, int] | Deny]]
 """Is told of a choice what it says now, and whether that is its end. Returns what becomes of that and of all that is
-still held of it, and how many characters at its end are held from now on; or a refusal."""
+still held of it (None: nothing), and how many characters at its end are held from now on; or a refusal."""
 
 INCOMPLETE: Final = Refused(
     "provider_incomplete_stream",
@@ -266,7 +266,8 @@ class Guarded(Passing):
         if isinstance(verdict, Deny):
             return verdict
         text, held = verdict
-        self._say(choice, text, self._held.get(choice, 0) + len(new))
+        if text is not None:
+            self._say(choice, text, self._held.get(choice, 0) + len(new))
         self._held[choice] = held
         return None
 

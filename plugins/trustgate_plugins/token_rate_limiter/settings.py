@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
-from trustgate import Duration, PolicySettings, seconds
+from trustgate import Duration, PolicySettings, one_of, seconds
 
 NANO = 1_000_000_000
 """Budgets in dollars are counted in billionths of one."""
@@ -99,7 +99,7 @@ class TokenRateLimiterSettings(PolicySettings, frozen=True, kw_only=True, forbid
     def budgets(self) -> tuple[tuple[re.Pattern[str], Budget], ...]:
         """The rules as they are counted, the most specific first: the first that matches a model is its own."""
         return tuple(
-            (_pattern(rule.model), self._budget(f"model:{rule.model}", rule))
+            (one_of([rule.model]), self._budget(f"model:{rule.model}", rule))
             for rule in sorted(self.rules, key=_vagueness)
         )
 
@@ -121,10 +121,6 @@ class TokenRateLimiterSettings(PolicySettings, frozen=True, kw_only=True, forbid
     def _budget(self, name: str, said: Rule | Aggregate) -> Budget:
         limit = round(said.max * NANO) if self.unit == "dollars" else int(said.max)
         return Budget(name=name, limit=limit, window=seconds(said.time_window), told=said.time_window)
-
-
-def _pattern(name: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, name.split("*"))), re.DOTALL)
 
 
 def _vagueness(rule: Rule) -> tuple[bool, int, str]:

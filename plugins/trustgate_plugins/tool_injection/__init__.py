@@ -1,8 +1,6 @@
 """Tools that every request offers. The model may call them; the answer to such a call is the application's to give."""
 
-import msgspec
-
-from trustgate import Body, Deny, OfferedTool, Proceed, RequestContext, Verdict, hookimpl
+from trustgate import Deny, OfferedTool, Proceed, RequestContext, Verdict, hookimpl
 from trustgate_plugins.tool_injection.settings import ToolInjectionSettings
 
 
@@ -23,18 +21,16 @@ async def pre_request(ctx: RequestContext, settings: ToolInjectionSettings) -> V
     added = settings.functions
     if twice and settings.on_conflict == "client_wins":
         added = tuple(function for function in added if function.name not in twice)
-    raw = body.raw
+    if not added:
+        return None
 
-    def mine(tool: OfferedTool) -> bool:
+    def replaced(tool: OfferedTool) -> bool:
         return tool.name in twice
 
     if twice and settings.on_conflict == "gateway_wins":
-        raw = body.edited(lens.without_tools(body.json(), mine))
-    if not added:
-        return None
-    whole = body if raw is body.raw else Body(raw)
-    edits = lens.with_tools(msgspec.json.decode(raw) if raw is not body.raw else body.json(), added)
-    return Proceed(body=whole.edited(edits), details={"injected": [function.name for function in added]})
+        body = body.changed(lens.without_tools(body.json(), replaced))
+    body = body.changed(lens.with_tools(body.json(), added))
+    return Proceed(body=body.raw, details={"injected": [function.name for function in added]})
 
 
 def _deny(name: str) -> Deny:

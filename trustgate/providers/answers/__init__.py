@@ -2,23 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from importlib import import_module
 from typing import Final
 
 from trustgate.contract.prompt import AnswerLens
+from trustgate.providers.answers.stream import StreamLens
+from trustgate.providers.dialects import lens_of
+from trustgate.providers.lazily import lens_in
 
 
 @cache
-def _load(module: str) -> AnswerLens:
-    lens: AnswerLens = import_module(f"trustgate.providers.answers.{module}").LENS
-    return lens
-
-
-@cache
-def _load_stream(operation: str) -> AnswerLens:
-    stream = import_module("trustgate.providers.answers.stream")
-    lens: AnswerLens = stream.StreamLens(operation)
-    return lens
+def _of_stream(operation: str) -> AnswerLens:
+    return StreamLens(lens_of(operation))
 
 
 _MODULES: Final[Mapping[str, str]] = {
@@ -31,10 +25,10 @@ _MODULES: Final[Mapping[str, str]] = {
     "completions": "completions",
 }
 WHOLE: Final[Mapping[str, Callable[[], AnswerLens]]] = {
-    operation: partial(_load, module) for operation, module in _MODULES.items()
+    operation: partial(lens_in, f"answers.{module}") for operation, module in _MODULES.items()
 }
 STREAMS: Final[Mapping[str, Callable[[], AnswerLens]]] = {
-    operation: partial(_load_stream, operation) for operation in _MODULES
+    operation: partial(_of_stream, operation) for operation in _MODULES
 }
 """The lens of each operation's answers, loaded when somebody looks. Answers of other operations are not read."""
 

@@ -6,13 +6,13 @@ from typing import Any, Final
 from trustgate.contract.edits import Path
 from trustgate.contract.prompt import ToolCall
 from trustgate.providers.answers.whole import WholeLens
-from trustgate.providers.prompts.anthropic import gather_content
+from trustgate.providers.prompts.anthropic import gather_block
 from trustgate.providers.prompts.gather import Gathered, an_object
 
 
 def gather(found: Gathered, answer: Any) -> None:
     """What the blocks say and call."""
-    gather_content(found, an_object(answer, "the answer").get("content"), ("content",))
+    found.content(("content",), an_object(answer, "the answer").get("content"), gather_block)
 
 
 def ended(

@@ -3,25 +3,20 @@
 from collections.abc import Callable, Mapping
 
 from trustgate.contract.edits import Path
+from trustgate.contract.lens import Lens, texts_of
 from trustgate.contract.prompt import AnswerParts, Piece, ToolCall, Unreadable
-from trustgate.providers.dialects import lens_of
 
 
 class StreamLens:
-    """Reads held streams of answers to one operation. A choice is a place."""
+    """Reads held streams of one dialect. A choice is a place."""
 
-    def __init__(self, operation: str) -> None:
-        self._lens = lens_of(operation)
+    def __init__(self, lens: Lens) -> None:
+        self._lens = lens
 
     def read(self, raw: bytes) -> AnswerParts:
         """Return the texts by choice."""
-        texts: dict[int, list[str]] = {}
-        for event in self._lens.framing.split(raw):
-            for choice, text in self._lens.said(self._lens.framing.event(event)[1]).texts.items():
-                texts.setdefault(choice, []).append(text)
-        pieces = (
-            Piece(path=(choice,), text="".join(said), role="assistant", choice=choice) for choice, said in texts.items()
-        )
+        texts = texts_of(self._lens, raw)
+        pieces = (Piece(path=(choice,), text=text, role="assistant", choice=choice) for choice, text in texts.items())
         return AnswerParts(pieces=tuple(pieces))
 
     def with_texts(self, raw: bytes, texts: Mapping[Path, str]) -> bytes:

@@ -1,18 +1,11 @@
 """Looking into requests of every dialect, for policies: what is said in them where, and how to change it in place."""
 
 from collections.abc import Callable, Mapping
-from functools import cache, partial
-from importlib import import_module
+from functools import partial
 from typing import Final
 
 from trustgate.contract.prompt import RequestLens
-
-
-@cache
-def _load(module: str) -> RequestLens:
-    lens: RequestLens = import_module(f"trustgate.providers.prompts.{module}").LENS
-    return lens
-
+from trustgate.providers.lazily import lens_in
 
 _MODULES: Final[Mapping[str, str]] = {
     "chat_completions": "openai",
@@ -36,6 +29,6 @@ _MODULES: Final[Mapping[str, str]] = {
 }
 
 LENSES: Final[Mapping[str, Callable[[], RequestLens]]] = {
-    operation: partial(_load, module) for operation, module in _MODULES.items()
+    operation: partial(lens_in, f"prompts.{module}") for operation, module in _MODULES.items()
 }
 """The lens of each operation, loaded when somebody looks. Forms, passthrough and what has no body have none."""

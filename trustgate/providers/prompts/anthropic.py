@@ -17,12 +17,12 @@ class MessagesLens:
         """Return what a parsed body says. Raises Unreadable."""
         asked, found = an_object(body, "the body"), Gathered()
         found.within("system")
-        gather_content(found, asked.get("system"), ("system",))
+        found.content(("system",), asked.get("system"), gather_block)
         messages = a_list(asked.get("messages"), "messages")
         for index, message in enumerate(messages):
             said = an_object(message, f"message {index}")
             found.within("assistant" if said.get("role") == "assistant" else "user", index)
-            gather_content(found, said.get("content"), ("messages", index, "content"))
+            found.content(("messages", index, "content"), said.get("content"), gather_block)
         gather_tools(found, asked)
         choice = fields(asked.get("tool_choice"))
         return found.prompt(
@@ -67,21 +67,12 @@ class MessagesLens:
         return {("system",): system or REMOVED, ("messages",): said}
 
 
-def gather_content(found: Gathered, content: Any, path: Path) -> None:
-    """A content: a string, or blocks."""
-    if not isinstance(content, list):
-        found.text(path, content)
-        return
-    for at, block in enumerate(content):
-        gather_block(found, block, (*path, at))
-
-
 def gather_block(found: Gathered, block: Any, path: Path) -> None:
     """One block. What a tool gives back is the tool's word, though it stands in a message of the user's."""
     kind = block.get("type") if isinstance(block, dict) else ""
     match kind:
         case "text":
-            found.text((*path, "text"), block.get("text"))
+            found.text((*path, "text"), block.get("text"), "tool_result" if found.role == "tool" else "text")
             found.rest(path, block, "text")
         case "thinking":
             found.text((*path, "thinking"), block.get("thinking"), "thought")
@@ -101,16 +92,8 @@ def gather_block(found: Gathered, block: Any, path: Path) -> None:
 
 def _gather_result(found: Gathered, block: dict[str, Any], path: Path) -> None:
     found.result(path, block.get("tool_use_id"))
-    role, content = found.role, block.get("content")
-    found.role = "tool"
-    if isinstance(content, list):
-        for at, part in enumerate(content):
-            if isinstance(part, dict) and part.get("type") == "text":
-                found.text((*path, "content", at, "text"), part.get("text"), "tool_result")
-            else:
-                gather_block(found, part, (*path, "content", at))
-    else:
-        found.text((*path, "content"), content, "tool_result")
+    role, found.role = found.role, "tool"
+    found.content((*path, "content"), block.get("content"), gather_block, "tool_result")
     found.role = role
 
 
@@ -122,7 +105,7 @@ def _gather_document(found: Gathered, block: dict[str, Any], path: Path) -> None
         case "text":
             found.text((*path, "source", "data"), source.get("data"))
         case "content":
-            gather_content(found, source.get("content"), (*path, "source", "content"))
+            found.content((*path, "source", "content"), source.get("content"), gather_block)
         case _:
             found.attachment(path, "file", source.get("url"))
 

@@ -1,6 +1,6 @@
 """Gathering what a body says while its dialect walks it: shapes are checked, and what is not known is read anyway."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -78,6 +78,10 @@ def leaves(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
             yield at, str(found)
 
 
+Part = Callable[["Gathered", Any, Path], None]
+"""Gathers one part of a content, which stands at a place."""
+
+
 class Gathered:
     """What was found so far."""
 
@@ -110,6 +114,14 @@ class Gathered:
         """Every string and number in something of any shape: what somebody could read must not pass unread."""
         for at, text in leaves(value, path):
             self._piece(at, text, kind)
+
+    def content(self, path: Path, content: Any, part: Part, kind: PieceKind = "text") -> None:
+        """A content stands there: parts, each read by `part`, or a text of this kind."""
+        if not isinstance(content, list):
+            self.text(path, content, kind)
+            return
+        for at, each in enumerate(content):
+            part(self, each, (*path, at))
 
     def unknown(self, path: Path, part: Any) -> None:
         """A part of a kind that is not known: all strings in it but those that name what it is."""

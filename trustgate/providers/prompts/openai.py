@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from trustgate.contract.edits import REMOVED, Edits, Inserted, Path
-from trustgate.contract.prompt import Function, OfferedTool, Prompt, Role
+from trustgate.contract.prompt import Function, OfferedTool, PieceKind, Prompt, Role
 from trustgate.providers.prompts.gather import Gathered, a_list, a_name, an_object, fields
 from trustgate.providers.prompts.tools import Place, joined, taken_away
 
@@ -92,7 +92,7 @@ def gather_message(found: Gathered, message: dict[str, Any], path: Path, index: 
     found.within(ROLES.get(a_name(message.get("role")), "user"), index, found.choice)
     if found.role == "tool":
         found.result(path, message.get("tool_call_id"), message.get("name"))
-    gather_content(found, message.get("content"), (*path, "content"))
+    found.content((*path, "content"), message.get("content"), gather_part, _kind(found))
     for name in ("reasoning_content", "reasoning"):
         if isinstance(message.get(name), str):
             found.text((*path, name), message[name], "thought")
@@ -118,21 +118,12 @@ def gather_calls(found: Gathered, message: dict[str, Any], path: Path) -> None:
         found.call(place, "", function.get("name"), function.get("arguments"), (*place, "arguments"))
 
 
-def gather_content(found: Gathered, content: Any, path: Path) -> None:
-    """A message's content: a string, or parts."""
-    if not isinstance(content, list):
-        found.text(path, content, "tool_result" if found.role == "tool" else "text")
-        return
-    for at, part in enumerate(content):
-        gather_part(found, part, (*path, at))
-
-
 def gather_part(found: Gathered, part: Any, path: Path) -> None:
     """One part of a content. https://platform.openai.com/docs/api-reference/chat/create#chat-create-messages"""
     kind = part.get("type") if isinstance(part, dict) else ""
     match kind:
         case "text":
-            found.text((*path, "text"), part.get("text"), "tool_result" if found.role == "tool" else "text")
+            found.text((*path, "text"), part.get("text"), _kind(found))
             found.rest(path, part, "text")
         case "thinking":
             found.text((*path, "thinking"), part.get("thinking"), "thought")
@@ -149,6 +140,11 @@ def gather_part(found: Gathered, part: Any, path: Path) -> None:
             found.rest((*path, "file"), file, "file_data", "file_id")
         case _:
             found.unknown(path, part)
+
+
+def _kind(found: Gathered) -> PieceKind:
+    """What the texts of a message are: a tool's message holds what the tool gave back."""
+    return "tool_result" if found.role == "tool" else "text"
 
 
 def gather_tools(found: Gathered, asked: dict[str, Any]) -> None:

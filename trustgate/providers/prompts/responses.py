@@ -1,11 +1,12 @@
 """OpenAI's Responses as policies read and change them. https://platform.openai.com/docs/api-reference/responses"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from trustgate.contract.edits import REMOVED, Edits, Inserted, Path
 from trustgate.contract.prompt import Function, OfferedTool, PieceKind, Prompt, Role
-from trustgate.providers.prompts.gather import Gathered, a_list, a_name, an_object, fields
+from trustgate.providers.prompts.gather import Gathered, Part, a_list, a_name, an_object, fields
 from trustgate.providers.prompts.openai import ROLES, described
 from trustgate.providers.prompts.tools import Place, joined, taken_away
 
@@ -80,7 +81,7 @@ def gather_item(found: Gathered, item: Any, path: Path, index: int = -1) -> None
     found.within("assistant", index, found.choice)
     if kind == "message":
         found.role = ROLES.get(a_name(said.get("role")), "user")
-        _gather_content(found, said.get("content"), (*path, "content"), "text")
+        found.content((*path, "content"), said.get("content"), _PARTS["text"], "text")
     elif kind in _CALLS:
         place = (*path, _CALLS[kind])
         found.call(path, said.get("call_id") or said.get("id"), said.get("name"), said.get(_CALLS[kind]), place)
@@ -89,20 +90,12 @@ def gather_item(found: Gathered, item: Any, path: Path, index: int = -1) -> None
     elif kind in _RESULTS:
         found.role = "tool"
         found.result(path, said.get("call_id"))
-        _gather_content(found, said.get("output"), (*path, "output"), "tool_result")
+        found.content((*path, "output"), said.get("output"), _PARTS["tool_result"], "tool_result")
     elif kind == "reasoning":
         for name in ("summary", "content"):
-            _gather_content(found, said.get(name), (*path, name), "thought")
+            found.content((*path, name), said.get(name), _PARTS["thought"], "thought")
     elif kind != "item_reference":
         found.unknown(path, said)
-
-
-def _gather_content(found: Gathered, content: Any, path: Path, kind: PieceKind) -> None:
-    if not isinstance(content, list):
-        found.text(path, content, kind)
-        return
-    for at, part in enumerate(content):
-        _gather_part(found, part, (*path, at), kind)
 
 
 def _gather_part(found: Gathered, part: Any, path: Path, kind: PieceKind) -> None:
@@ -119,6 +112,12 @@ def _gather_part(found: Gathered, part: Any, path: Path, kind: PieceKind) -> Non
             found.attachment(path, "file", part.get("file_url") or part.get("file_data"))
         case _:
             found.unknown(path, part)
+
+
+_PARTS: Final[Mapping[PieceKind, Part]] = {
+    kind: partial(_gather_part, kind=kind) for kind in ("text", "tool_result", "thought")
+}
+"""What gathers a part of each kind of content."""
 
 
 def gather_tools(found: Gathered, asked: dict[str, Any]) -> None:
