@@ -112,11 +112,38 @@ async def test_nobody_is_asked_behind_a_refusal() -> None:
     assert desk.decisions == [("p0", "block")]
 
 
-async def test_of_two_rewrites_the_first_wins_and_the_other_is_noted() -> None:
-    desk = Desk(rule(says(Proceed(body=b'{"n":1}'))), rule(says(Proceed(body=b'{"n":2}'))), rule(says(Proceed())))
+def append(what: bytes) -> Hook:
+    async def hook(ctx: RequestContext) -> Proceed:
+        return Proceed(body=ctx.body.raw + what, headers=((b"x-by", what),))
+
+    return hook
+
+
+async def test_of_two_rewrites_the_second_is_made_over_the_first() -> None:
+    desk = Desk(rule(append(b" one")), rule(append(b" two")), rule(says(Proceed())), rule(append(b" three")))
     ruling = await desk.pre_request()
-    assert ruling.ctx.body.raw == b'{"n":1}'
-    assert desk.decisions == [("p0", "rewritten"), ("p1", "discarded"), ("p2", "allowed")]
+    assert ruling.ctx.body.raw == context().body.raw + b" one two three"
+    assert [value for _, value in ruling.headers] == [b" one", b" two", b" three"]
+    assert desk.decisions == [("p0", "rewritten"), ("p2", "allowed"), ("p1", "rewritten"), ("p3", "rewritten")]
+
+
+async def test_one_that_refuses_what_another_made_of_the_request_is_heeded() -> None:
+    async def refuse_one(ctx: RequestContext) -> Proceed | Deny:
+        return NO if b"one" in ctx.body.raw else Proceed(body=ctx.body.raw + b" two")
+
+    desk = Desk(rule(append(b" one")), rule(refuse_one))
+    assert (await desk.pre_request()).stop is NO
+
+
+async def test_two_rewrites_of_a_whole_answer_are_made_one_after_the_other() -> None:
+    def add(what: bytes) -> Hook:
+        async def hook(ctx: RequestContext, answer: AnswerView) -> Proceed:
+            return Proceed(body=answer.body + what)
+
+        return hook
+
+    desk = Desk(rule(add(b"1"), "pre_response"), rule(add(b"2"), "pre_response"))
+    assert (await desk.pre_response()).body == b"answer12"
 
 
 async def test_a_rewrite_is_what_the_next_batch_sees_and_no_sooner() -> None:
@@ -133,12 +160,6 @@ async def test_a_rewrite_is_what_the_next_batch_sees_and_no_sooner() -> None:
 
 
 async def test_rewrites_follow_one_another() -> None:
-    def append(what: bytes) -> Hook:
-        async def hook(ctx: RequestContext) -> Proceed:
-            return Proceed(body=ctx.body.raw + what)
-
-        return hook
-
     desk = Desk(rule(append(b" one")), rule(append(b" two"), priority=1), rule(append(b" three"), priority=2))
     assert (await desk.pre_request()).ctx.body.raw == context().body.raw + b" one two three"
 
@@ -411,10 +432,10 @@ async def test_together_the_first_refusal_in_order_wins_whoever_is_quicker() -> 
     assert (await desk.pre_request()).stop is NO
 
 
-async def test_together_of_two_rewrites_the_first_wins() -> None:
+async def test_together_of_two_rewrites_the_second_is_asked_again() -> None:
     desk = await Meeting(2).learnt(Proceed(body=b"one"), Proceed(body=b"two"))
-    assert (await desk.pre_request()).ctx.body.raw == b"one"
-    assert desk.decisions == [("p0", "rewritten"), ("p1", "discarded")]
+    assert (await desk.pre_request()).ctx.body.raw == b"two"
+    assert desk.decisions == [("p0", "rewritten"), ("p1", "rewritten")]
 
 
 async def test_a_refusal_ends_those_who_still_wait() -> None:

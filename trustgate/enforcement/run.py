@@ -83,13 +83,15 @@ class Runner:
         changed: bytes | None = None
         for batch in chains.pre_response:
             links = tuple(link for link in batch if link.buffers_stream or not answer.streamed)
-            heard = _Heard(headers)
-            await self._batch(links, ctx, answer, trail, heard)
-            if heard.stop is not None:
-                return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=headers)
-            if heard.body is not None:
-                changed = bytes(heard.body)
-                answer = reread(changed)
+            while links:
+                heard = _Heard(headers)
+                await self._batch(links, ctx, answer, trail, heard)
+                if heard.stop is not None:
+                    return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=headers)
+                if heard.body is not None:
+                    changed = bytes(heard.body)
+                    answer = reread(changed)
+                links = tuple(heard.again)
         return Ruling(ctx=ctx, headers=headers, body=changed)
 
     def sieve(self, chains: Chains, ctx: RequestContext, trail: Trail) -> Sieve:
@@ -151,18 +153,22 @@ class Runner:
     ) -> Ruling:
         headers: list[Header] = []
         for batch in batches:
-            heard = _Heard(headers)
-            await self._batch(batch, ctx, subject, trail, heard)
-            if heard.stop is not None:
-                return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=headers)
-            if heard.body is not None or heard.model:
-                ctx = replace(ctx, body=reread(ctx.body, heard.body, heard.model))
-            if heard.model and subject is not None:
-                break
+            links = batch
+            while links:
+                heard = _Heard(headers)
+                await self._batch(links, ctx, subject, trail, heard)
+                if heard.stop is not None:
+                    return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=headers)
+                if heard.body is not None or heard.model:
+                    ctx = replace(ctx, body=reread(ctx.body, heard.body, heard.model))
+                if heard.model and subject is not None:
+                    return Ruling(ctx=ctx, headers=headers)
+                links = tuple(heard.again)
         return Ruling(ctx=ctx, headers=headers)
 
     async def _batch(self, batch: Batch, ctx: RequestContext, subject: Any, trail: Trail, heard: "_Heard") -> None:
-        """Run links side by side: the first refusal in policy order wins, and so does the first rewrite."""
+        """Run links side by side: the first refusal in policy order wins, and so does the first rewrite. Whoever made
+        another rewrite is to be asked `again`."""
         if len(batch) > 1 and _several_wait(batch):
             await self._together(batch, ctx, subject, trail, heard)
             return
@@ -236,17 +242,19 @@ class Runner:
 class _Heard:
     """What the links of one batch came to."""
 
-    __slots__ = ("body", "by", "headers", "model", "stop")
+    __slots__ = ("again", "body", "by", "headers", "model", "stop")
 
     def __init__(self, headers: list[Header]) -> None:
         self.headers = headers
+        self.again: list[Link] = []
         self.stop: Answer | Deny | None = None
         self.by = ""
         self.body: bytes | bytearray | None = None
         self.model = ""
 
     def heed(self, verdict: Any, link: Link, trail: Trail) -> bool:
-        """Take in what a link said. Returns whether that ends it. Of two rewrites side by side the first wins."""
+        """Take in what a link said. Returns whether that ends it. Of two rewrites side by side the first is heeded, and
+        the other one is made again over what came of it: no rewrite passes a policy by."""
         if type(verdict) is not Proceed:
             self.stop = verdict if isinstance(verdict, Answer | Deny) else None
             self.by = link.policy.slug
@@ -254,13 +262,12 @@ class _Heard:
                 names = {name for name, _ in self.stop.headers}  # whoever ends it says how things stand
                 self.headers[:] = [header for header in self.headers if header[0] not in names]
             return self.stop is not None
+        if (verdict.body is not None or verdict.model) and (self.body is not None or self.model):
+            trail.take_back()
+            self.again.append(link)
+            return False
         if verdict.headers:
             add_headers(self.headers, verdict.headers)
-        if verdict.body is None and not verdict.model:
-            return False
-        if (verdict.body is not None and self.body is not None) or (verdict.model and self.model):
-            trail.discard()
-            return False
         self.body = verdict.body if verdict.body is not None else self.body
         self.model = verdict.model or self.model
         return False

@@ -34,9 +34,9 @@ class Trail:
         other.kept = self.kept
         return other
 
-    def discard(self) -> None:
-        """Note that what was said last is not heeded."""
-        self.findings[-1] = replace(self.findings[-1], decision="discarded")
+    def take_back(self) -> None:
+        """Forget what was said last: it is to be said again."""
+        del self.findings[-1]
 
 
 def note(link: Link, verdict: Any, started: float, trail: Trail, *, throttled: bool = False) -> None:

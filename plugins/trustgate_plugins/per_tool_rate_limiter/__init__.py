@@ -21,7 +21,7 @@ from trustgate import (
 )
 from trustgate_plugins.per_tool_rate_limiter.settings import PerToolRateLimiterSettings, ToolRule
 
-COUNTED = tuple[tuple[Take, ...], str]
+Counted = tuple[tuple[Take, ...], str]
 """What one run took, and under which key it is remembered."""
 
 
@@ -48,7 +48,8 @@ async def pre_request(
             continue
         behavior = settings.behavior_of(rule)
         if behavior == "reject_response":
-            await _give_back(services, kept)
+            if policy.mode != "observe":  # what is refused is sent again, and its results are counted then
+                await _give_back(services, kept)
             return _deny(tool.name, rule, wait, policy)
         if behavior == "strip_tool_from_request" or ctx.body.stream:
             gone.add(tool.name)
@@ -59,7 +60,7 @@ async def pre_request(
         return tool.name in gone
 
     edits = ctx.body.reader().without_tools(ctx.body.json(), drop)
-    return Proceed(body=ctx.body.edited(edits), kept=kept, details={"removed": sorted(gone)})
+    return Proceed(body=ctx.body.edited(edits), kept=kept or None, details={"removed": sorted(gone)})
 
 
 @hookimpl
@@ -89,11 +90,11 @@ async def pre_response(
 
 
 @hookimpl
-async def refund(services: Services, kept: list[COUNTED]) -> None:
+async def refund(services: Services, kept: list[Counted]) -> None:
     await _give_back(services, kept)
 
 
-async def _give_back(services: Services, counted: list[COUNTED]) -> None:
+async def _give_back(services: Services, counted: list[Counted]) -> None:
     for takes, key in counted:
         await services.limiter.refund_all(takes)
         await services.cache.delete(key)
@@ -122,7 +123,7 @@ def _latest(prompt: Prompt) -> list[ToolResult]:
 
 async def _count(
     result: ToolResult, prompt: Prompt, settings: PerToolRateLimiterSettings, counter: str, services: Services
-) -> COUNTED | None:
+) -> Counted | None:
     rule = settings.rule_of(result.name) if result.name else None
     if rule is None:
         return None

@@ -7,24 +7,12 @@ from typing import Any, Final
 import msgspec
 
 from trustgate import REMOVED, Body, Deny, Path, Proceed, Prompt, RequestContext, Verdict, hookimpl
-from trustgate_plugins.prompt_template.mustache import rendered
+from trustgate_plugins.prompt_template.mustache import Part, TooLong, rendered
 from trustgate_plugins.prompt_template.settings import ClientVariable, PromptTemplateSettings, TemplateVersion
 
 _REFERENCE: Final = re.compile(r"\{template://([A-Za-z0-9_.-]{1,64})(?:@([A-Za-z0-9_.-]{1,64}))?\}")
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {"string": (str,), "number": (int, float), "boolean": (bool,)}
-
-
-class _Unfit(Exception):
-    """What a caller brings does not fill a template in."""
-
-    def __init__(self, code: str, message: str, param: str = "properties") -> None:
-        super().__init__(message)
-        self.deny = Deny(code=code, message=message, status=400, param=param, retry=False)
-
-
-class _Unresolved(Exception):
-    """The gateway has no value for a variable."""
 
 
 @hookimpl
@@ -37,51 +25,86 @@ async def pre_request(ctx: RequestContext, settings: PromptTemplateSettings) -> 
     if ctx.operation.family != "chat" or ctx.operation.name == "completions":
         return None
     known = _context(ctx, settings)
-    try:
-        body, used = _named(ctx.body, settings, known)
-        for template, parts in zip(settings.inject_templates, settings.injected, strict=True):
-            try:
-                text = rendered(parts, known, _unresolved(settings))
-            except _Unresolved:
-                continue
-            place = "instead" if template.on_existing_system == "replace" else "before"
-            edits = ctx.body.reader().with_system(body.json(), text, place)  # type: ignore[arg-type]
-            body = _again(body, edits)
-            used.append(template.id)
-    except _Unfit as unfit:
-        return unfit.deny
-    return None if body is ctx.body else Proceed(body=body.raw, details={"templates": used})
+    used: list[str] = []
+    body = _with_named(ctx.body, settings, known, used)
+    for at in range(len(settings.inject_templates)):
+        if isinstance(body, Deny):
+            return body
+        body = _with_injected(body, at, settings, known, used)
+    if isinstance(body, Deny):
+        return body
+    return Proceed(body=body.raw, details={"templates": used}) if used else None
 
 
-def _named(body: Body, settings: PromptTemplateSettings, known: Mapping[str, str]) -> tuple[Body, list[str]]:
-    """Put a named template in the place of the conversation. Raises _Unfit."""
+def _with_named(body: Body, settings: PromptTemplateSettings, known: Mapping[str, str], used: list[str]) -> Body | Deny:
+    """Put the template that a request names in the place of its conversation."""
     asked = _references(body.prompt())
     if len(asked) > 1:
-        raise _Unfit("template_ambiguous", "This request names more than one template: name one.", "messages")
+        return _deny("template_ambiguous", "This request names more than one template: name one.", "messages")
     if not asked:
-        if not settings.allow_untemplated_requests:
-            message = "This gateway answers only prompts that it keeps: name one as {template://name}."
-            raise _Unfit("template_required", message, "messages")
-        return body, []
+        if settings.allow_untemplated_requests:
+            return body
+        message = "This gateway answers only prompts that it keeps: name one as {template://name}."
+        return _deny("template_required", message, "messages")
     ((name, label),) = asked
     version = settings.versions.get((name, label or settings.default_label))
     if version is None:
         told = f"{name}@{label or settings.default_label}"
-        raise _Unfit("template_not_found", f'This gateway has no template "{told}".', "messages")
-    properties = body.json().get("properties")
-    given = _checked(version[0], properties if isinstance(properties, dict) else {}, settings)
-    values = {**given, **known}
+        return _deny("template_not_found", f'This gateway has no template "{told}".', "messages")
+    text = _filled(version, body.json().get("properties"), settings, known)
+    if isinstance(text, Deny):
+        return text
+    used.append(name)
+    gone: dict[Path, Any] = {("properties",): REMOVED} if "properties" in body.json() else {}
+    return body.changed({**body.reader().with_conversation(body.json(), [("user", text)]), **gone})
+
+
+def _filled(
+    version: tuple[TemplateVersion, tuple[Part, ...]],
+    properties: Any,
+    settings: PromptTemplateSettings,
+    known: Mapping[str, str],
+) -> str | Deny:
+    """Return a named template with the caller's values and the gateway's, which win."""
+    given = properties if isinstance(properties, dict) else {}
+    if problem := _problem_of(version[0], given, settings):
+        return problem
+    safe = {name: _safe(value, settings) if isinstance(value, str) else value for name, value in given.items()}
     try:
-        text = rendered(version[1], values, _missing(settings))
-    except ValueError as error:
-        raise _Unfit("template_render_failed", f"The template cannot be filled in: {error}.") from error
-    edits = body.reader().with_conversation(body.json(), [("user", text)])
-    gone: dict[Path, Any] = {("properties",): REMOVED} if properties is not None else {}
-    return _again(body, {**edits, **gone}), [name]
+        page = rendered(version[1], {**safe, **known})
+    except TooLong as error:
+        return _deny("template_render_failed", f"The template cannot be filled in: {error}.")
+    for name in page.missing:
+        if name in settings.context_variables and settings.on_missing_context_variable == "error":
+            return _unresolved(name, settings)
+        if name not in settings.context_variables and settings.on_missing_client_variable == "error":
+            return _deny("template_variable_missing", f'The template needs "{name}" in `properties`.')
+    return page.text
 
 
-def _again(body: Body, edits: Mapping[Path, Any]) -> Body:
-    return Body(body.edited(edits), model=body.model, stream=body.stream, lens=body.lens)
+def _with_injected(
+    body: Body, at: int, settings: PromptTemplateSettings, known: Mapping[str, str], used: list[str]
+) -> Body | Deny:
+    """Put one text before what the system says, or in its place."""
+    template, page = settings.inject_templates[at], rendered(settings.injected[at], known)
+    if page.missing and settings.on_missing_context_variable == "error":
+        return _unresolved(page.missing[0], settings)
+    if page.missing and settings.on_missing_context_variable == "skip_injection":
+        return body
+    used.append(template.id)
+    if template.on_existing_system == "replace":
+        return body.changed(body.reader().with_system(body.json(), page.text, "instead"))
+    return body.changed(body.reader().with_system(body.json(), page.text, "before"))
+
+
+def _deny(code: str, message: str, param: str = "properties") -> Deny:
+    return Deny(code=code, message=message, status=400, param=param, retry=False)
+
+
+def _unresolved(name: str, settings: PromptTemplateSettings) -> Deny:
+    variable = settings.context_variables.get(name)
+    needed = f"the header {variable.name}" if variable and variable.source == "header" else f'"{name}"'
+    return _deny("template_variable_unresolved", f"The prompts of this gateway need {needed}.", "headers")
 
 
 def _references(prompt: Prompt) -> set[tuple[str, str]]:
@@ -108,54 +131,15 @@ def _context(ctx: RequestContext, settings: PromptTemplateSettings) -> dict[str,
     return {name: _safe(value, settings) for name, value in found.items() if value}
 
 
-def _unresolved(settings: PromptTemplateSettings) -> Any:
-    """What becomes of a variable that the gateway cannot fill in."""
-
-    def missing(name: str) -> str:
-        if settings.on_missing_context_variable == "empty_string":
-            return ""
-        if settings.on_missing_context_variable == "skip_injection":
-            raise _Unresolved
-        variable = settings.context_variables.get(name)
-        needed = f"the header {variable.name}" if variable and variable.source == "header" else f'"{name}"'
-        raise _Unfit("template_variable_unresolved", f"The prompts of this gateway need {needed}.", "headers")
-
-    return missing
-
-
-def _missing(settings: PromptTemplateSettings) -> Any:
-    """What becomes of a variable that neither the caller nor the gateway fills in."""
-    unresolved = _unresolved(settings)
-
-    def missing(name: str) -> str:
-        if name in settings.context_variables:
-            try:
-                return str(unresolved(name))
-            except _Unresolved:
-                return ""
-        if settings.on_missing_client_variable == "empty_string":
-            return ""
-        raise _Unfit("template_variable_missing", f'The template needs "{name}" in `properties`.')
-
-    return missing
-
-
-def _checked(
-    version: TemplateVersion, properties: Mapping[str, Any], settings: PromptTemplateSettings
-) -> dict[str, Any]:
-    """Return the caller's values, made harmless. Raises _Unfit for one that is missing or is not what it has to be."""
+def _problem_of(version: TemplateVersion, given: Mapping[str, Any], settings: PromptTemplateSettings) -> Deny | None:
+    """Say what is missing of a caller's values, or is not what it has to be."""
     for name, wanted in version.required_variables.items():
-        value = properties.get(name)
-        if value is None:
-            if settings.on_missing_client_variable == "error":
-                raise _Unfit("template_variable_missing", f'The template needs "{name}" in `properties`.')
-            continue
-        if problem := _problem(value, wanted):
-            raise _Unfit("template_variable_invalid", f'"{name}" in `properties` {problem}.')
-    safe: dict[str, Any] = {}
-    for name, value in properties.items():
-        safe[name] = _safe(value, settings) if isinstance(value, str) else value
-    return safe
+        value = given.get(name)
+        if value is None and settings.on_missing_client_variable == "error":
+            return _deny("template_variable_missing", f'The template needs "{name}" in `properties`.')
+        if value is not None and (problem := _problem(value, wanted)):
+            return _deny("template_variable_invalid", f'"{name}" in `properties` {problem}.')
+    return None
 
 
 def _problem(value: Any, wanted: ClientVariable) -> str:

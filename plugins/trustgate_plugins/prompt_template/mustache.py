@@ -4,7 +4,7 @@ Nothing is escaped for HTML: a prompt is not a page.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -12,7 +12,7 @@ from msgspec import Struct
 _TAG: Final = re.compile(r"\{\{(\{\s*([\w.-]+|\.)\s*\}|([#^/!&]?)\s*(.*?)\s*)\}\}", re.DOTALL)
 _NAME: Final = re.compile(r"[\w.-]+")
 MOST: Final = 1_000_000
-"""Characters of a rendered template."""
+"""Characters of a rendered template, each turn of a section counted as one."""
 
 
 class Variable(Struct, frozen=True):
@@ -64,31 +64,57 @@ def names(parts: Sequence[Part]) -> frozenset[str]:
     return frozenset(part.name.partition(".")[0] for part in parts if isinstance(part, Variable) and part.name != ".")
 
 
-def rendered(parts: Sequence[Part], values: Mapping[str, Any], missing: Callable[[str], str]) -> str:
-    """Return a template with its values. `missing` is asked for what is not there. Raises ValueError beyond MOST."""
-    made: list[str] = []
-    _render(parts, [values], missing, made, [0])
-    return "".join(made)
+class Rendered(Struct, frozen=True):
+    """A template with its values; the names of those that were not there, for which nothing stands in the text."""
+
+    text: str
+    missing: tuple[str, ...]
 
 
-def _render(
-    parts: Sequence[Part], scopes: list[Any], missing: Callable[[str], str], made: list[str], size: list[int]
-) -> None:
-    for part in parts:
-        if isinstance(part, Section):
-            found = _look(part.name, scopes)
-            for scope in _scopes(found, inverted=part.inverted):
-                _render(part.inner, [*scopes, scope], missing, made, size)
-            continue
-        if isinstance(part, Variable):
-            value = _look(part.name, scopes)
-            text = missing(part.name) if value is None else _text(value)
+class TooLong(ValueError):
+    """A template makes more of its values than is sent anywhere."""
+
+
+def rendered(parts: Sequence[Part], values: Mapping[str, Any]) -> Rendered:
+    """Return a template with its values. Raises TooLong beyond MOST characters and steps."""
+    page = _Page()
+    page.render(parts, [values])
+    return Rendered("".join(page.made), tuple(page.missing))
+
+
+class _Page:
+    """What has been made so far."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        self.missing: list[str] = []
+        self._left = MOST
+
+    def render(self, parts: Sequence[Part], scopes: list[Any]) -> None:
+        for part in parts:
+            if isinstance(part, Section):
+                for scope in _scopes(_look(part.name, scopes), inverted=part.inverted):
+                    self._spend(1)  # sections in sections go round without a word, too
+                    self.render(part.inner, [*scopes, scope])
+            elif isinstance(part, Variable):
+                self._say_value(part.name, _look(part.name, scopes))
+            else:
+                self._say(part)
+
+    def _say_value(self, name: str, value: Any) -> None:
+        if value is None:
+            self.missing.append(name)
         else:
-            text = part
-        size[0] += len(text)
-        if size[0] > MOST:
-            raise ValueError(f"the template makes more than {MOST} characters")
-        made.append(text)
+            self._say(_text(value))
+
+    def _say(self, text: str) -> None:
+        self._spend(len(text))
+        self.made.append(text)
+
+    def _spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise TooLong(f"it makes more than {MOST} characters")
 
 
 def _scopes(found: Any, *, inverted: bool) -> Sequence[Any]:

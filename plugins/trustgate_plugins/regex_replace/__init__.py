@@ -9,6 +9,9 @@ from trustgate_plugins.regex_replace.settings import RegexReplaceSettings
 READ = frozenset(("text", "tool_result", "tool_arguments"))
 """Kinds of text that are changed. Thoughts are signed by providers."""
 
+WORDLESS = frozenset(("embeddings", "count", "models"))
+"""Whose answers are numbers and names."""
+
 
 @hookimpl
 def settings_type() -> type[RegexReplaceSettings]:
@@ -24,8 +27,8 @@ async def pre_request(ctx: RequestContext, settings: RegexReplaceSettings) -> Ve
 
 
 @hookimpl
-async def pre_response(answer: AnswerView, settings: RegexReplaceSettings) -> Verdict:
-    if answer.lens is None:
+async def pre_response(ctx: RequestContext, answer: AnswerView, settings: RegexReplaceSettings) -> Verdict:
+    if ctx.operation.family in WORDLESS:
         return None
     edits, times = _replaced(answer.parts().pieces, settings)
     return Proceed(body=answer.with_texts(edits), details={"replaced": times}) if edits else None

@@ -18,6 +18,7 @@ def _of_stream(operation: str) -> AnswerLens:
 _MODULES: Final[Mapping[str, str]] = {
     "chat_completions": "openai",
     "responses": "responses",
+    "response": "responses",
     "messages": "anthropic",
     "generate_content": "gemini",
     "cohere_chat": "cohere",
