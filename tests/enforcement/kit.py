@@ -30,6 +30,12 @@ class Plain(PolicySettings, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     title: ClassVar[str] = "Plain"
 
 
+class Deciding(Plain, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Lets pass or refuses, and changes nothing."""
+
+    rewrites = False
+
+
 class Lenient(Plain, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Nothing to set; lets pass what it cannot judge."""
 
@@ -85,6 +91,11 @@ class Rule(Struct, frozen=True):
 
 def rule(hook: Hook, stage: str = "pre_request", *, settings: type[PolicySettings] = Plain, **fields: Any) -> Rule:
     return Rule({stage: hook}, settings, fields)
+
+
+def beside(hook: Hook, stage: str = "pre_request", **fields: Any) -> Rule:
+    """One policy that changes nothing, so that it runs beside others."""
+    return rule(hook, stage, settings=Deciding, **fields)
 
 
 def says(verdict: object, calls: list[object] | None = None) -> Hook:

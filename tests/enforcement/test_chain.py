@@ -17,7 +17,7 @@ from trustgate.contract.context import Stage
 from trustgate.enforcement.chain import compile_chains, effective
 from trustgate.enforcement.plugins import STAGES, Plugins
 
-from .kit import Desk, Lenient, Plain, compiled, plugin, policy, rule, says
+from .kit import Deciding, Desk, Lenient, Plain, compiled, plugin, policy, rule, says
 
 
 def ids(policies: Sequence[Policy], consumer_id: str = "c1") -> list[str]:
@@ -91,8 +91,16 @@ def test_consecutive_parallel_policies_of_equal_priority_share_a_batch(
     policies: list[tuple[int, bool]], batches: list[list[str]]
 ) -> None:
     made = [policy(f"p{at}", priority=rank, parallel=parallel) for at, (rank, parallel) in enumerate(policies)]
-    chains = compiled(made, [plugin(pre_request=says(None))])
+    chains = compiled(made, [plugin(settings=Deciding, pre_request=says(None))])
     assert [[link.policy.id for link in batch] for batch in chains.pre_request] == batches
+
+
+def test_one_that_may_rewrite_is_the_last_of_its_batch() -> None:
+    plugins = [plugin("decides", settings=Deciding, pre_request=says(None)), plugin("rewrites", pre_request=says(None))]
+    plugins.append(plugin("says", settings=Deciding, pre_request=says(None)))
+    slugs = ["decides", "decides", "rewrites", "rewrites", "says"]
+    chains = compiled([policy(f"p{at}", slug) for at, slug in enumerate(slugs)], plugins)
+    assert [[link.policy.id for link in batch] for batch in chains.pre_request] == [["p0", "p1", "p2"], ["p3"], ["p4"]]
 
 
 # What a link is made of.

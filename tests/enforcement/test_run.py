@@ -11,7 +11,7 @@ from trustgate.contract.context import AnswerView, Chunk
 from trustgate.contract.usage import Usage
 from trustgate.enforcement.trail import Trail
 
-from .kit import SOON, Desk, Hook, Lenient, Rule, context, policy, raises, reread, rule, says
+from .kit import SOON, Desk, Hook, Lenient, Rule, beside, context, policy, raises, reread, rule, says
 
 pytestmark = pytest.mark.anyio
 
@@ -124,7 +124,14 @@ async def test_of_two_rewrites_the_second_is_made_over_the_first() -> None:
     ruling = await desk.pre_request()
     assert ruling.ctx.body.raw == context().body.raw + b" one two three"
     assert [value for _, value in ruling.headers] == [b" one", b" two", b" three"]
-    assert desk.decisions == [("p0", "rewritten"), ("p2", "allowed"), ("p1", "rewritten"), ("p3", "rewritten")]
+    assert desk.decisions == [("p0", "rewritten"), ("p1", "rewritten"), ("p2", "allowed"), ("p3", "rewritten")]
+
+
+async def test_one_that_says_that_it_never_rewrites_and_does_could_not_decide() -> None:
+    desk = Desk(beside(append(b" one")), rule(append(b" two")))
+    stop = (await desk.pre_request()).stop
+    assert isinstance(stop, Deny)
+    assert (stop.code, desk.decisions) == ("policy_unavailable", [("p0", "failed_closed")])
 
 
 async def test_one_that_refuses_what_another_made_of_the_request_is_heeded() -> None:
@@ -146,15 +153,15 @@ async def test_two_rewrites_of_a_whole_answer_are_made_one_after_the_other() -> 
     assert (await desk.pre_response()).body == b"answer12"
 
 
-async def test_a_rewrite_is_what_the_next_batch_sees_and_no_sooner() -> None:
+async def test_a_rewrite_is_what_everybody_behind_it_sees() -> None:
     seen: list[bytes | bytearray] = []
 
     async def look(ctx: RequestContext) -> None:
         seen.append(ctx.body.raw)
 
-    desk = Desk(rule(says(Proceed(body=BODY))), rule(look), rule(look, priority=1))
+    desk = Desk(beside(look), rule(says(Proceed(body=BODY))), beside(look), rule(look, priority=1))
     ruling = await desk.pre_request()
-    assert seen == [desk.ctx.body.raw, BODY]
+    assert seen == [desk.ctx.body.raw, BODY, BODY]
     assert ruling.ctx.body.json() == {"model": "m", "rewritten": 1}
     assert desk.ctx.body.raw == context().body.raw, "a context is frozen: the old one still says what came"
 
@@ -383,8 +390,9 @@ class Meeting:
         return meet
 
     async def learnt(self, *verdicts: object, timeout: float = 2.0, **fields: Any) -> Desk:
-        desk = Desk(*(rule(self.hook(at, verdict), **fields) for at, verdict in enumerate(verdicts)), timeout=timeout)
-        return await self.teach(desk)
+        made = [rule if isinstance(verdict, Proceed) and verdict.body else beside for verdict in verdicts]
+        rules = [one(self.hook(at, verdicts[at]), **fields) for at, one in enumerate(made)]
+        return await self.teach(Desk(*rules, timeout=timeout))
 
     async def teach(self, desk: Desk) -> Desk:
         await desk.pre_request()
@@ -394,11 +402,11 @@ class Meeting:
 
 
 async def test_a_batch_waits_together() -> None:
-    desk = await Meeting(3).learnt(None, Proceed(body=BODY), None)
+    desk = await Meeting(3).learnt(None, None, Proceed(body=BODY))
     ruling = await desk.pre_request()
     assert ruling.stop is None
     assert ruling.ctx.body.raw == BODY
-    assert desk.decisions == [("p0", "allowed"), ("p1", "rewritten"), ("p2", "allowed")]
+    assert desk.decisions == [("p0", "allowed"), ("p1", "allowed"), ("p2", "rewritten")]
     assert not desk.left_behind
 
 
@@ -406,7 +414,7 @@ async def test_a_batch_waits_together_the_first_time_too() -> None:
     """Every change of a tenant's configuration makes its chains anew: the first request after it must not be slower."""
     meeting = Meeting(2)
     meeting.rounds = 1
-    desk = Desk(rule(meeting.hook(0)), rule(meeting.hook(1)), timeout=0.2)
+    desk = Desk(beside(meeting.hook(0)), beside(meeting.hook(1)), timeout=0.2)
     assert (await desk.pre_request()).stop is None
 
 
@@ -432,16 +440,10 @@ async def test_together_the_first_refusal_in_order_wins_whoever_is_quicker() -> 
     assert (await desk.pre_request()).stop is NO
 
 
-async def test_together_of_two_rewrites_the_second_is_asked_again() -> None:
-    desk = await Meeting(2).learnt(Proceed(body=b"one"), Proceed(body=b"two"))
-    assert (await desk.pre_request()).ctx.body.raw == b"two"
-    assert desk.decisions == [("p0", "rewritten"), ("p1", "rewritten")]
-
-
 async def test_a_refusal_ends_those_who_still_wait() -> None:
     meeting = Meeting(3)
     desk = await meeting.teach(
-        Desk(rule(meeting.hook(0, NO)), rule(meeting.hook(1, waits=False)), rule(meeting.hook(2, waits=False)))
+        Desk(beside(meeting.hook(0, NO)), beside(meeting.hook(1, waits=False)), beside(meeting.hook(2, waits=False)))
     )
     assert (await desk.pre_request()).stop is NO
     assert sorted(meeting.cancelled) == [1, 2]
@@ -452,7 +454,7 @@ async def test_one_that_decides_at_once_sits_with_those_who_wait() -> None:
     meeting = Meeting(2)
     calls: list[object] = []
     desk = await meeting.teach(
-        Desk(rule(meeting.hook(0)), rule(says(Proceed(headers=((b"x-a", b"1"),)), calls)), rule(meeting.hook(1)))
+        Desk(beside(meeting.hook(0)), beside(says(Proceed(headers=((b"x-a", b"1"),)), calls)), beside(meeting.hook(1)))
     )
     ruling = await desk.pre_request()
     assert (b"x-a", b"1") in ruling.headers
@@ -464,9 +466,9 @@ async def test_together_each_has_its_own_time_and_failure() -> None:
     meeting = Meeting(9)  # they never meet
     desk = await meeting.teach(
         Desk(
-            rule(meeting.hook(0), timeout_ms=20, on_error="allow"),
-            rule(meeting.hook(1), timeout_ms=20, on_error="allow"),
-            rule(says(None)),
+            beside(meeting.hook(0), timeout_ms=20, on_error="allow"),
+            beside(meeting.hook(1), timeout_ms=20, on_error="allow"),
+            beside(says(None)),
         )
     )
     assert (await desk.pre_request()).stop is None
@@ -491,7 +493,7 @@ async def test_a_failure_that_nobody_needs_any_more_makes_no_noise() -> None:
             failed.set()
             raise Odd("words of the body")
 
-    desk = Desk(rule(refusing), rule(failing))
+    desk = Desk(beside(refusing), beside(failing))
     await desk.pre_request()
     rounds.append(1)
     noise: list[dict[str, Any]] = []
@@ -511,7 +513,7 @@ async def test_a_failure_that_nobody_needs_any_more_makes_no_noise() -> None:
 @pytest.mark.parametrize("known", [False, True], ids=["first time", "known to wait"])
 async def test_leaving_cancels_every_hook(known: bool) -> None:
     meeting = Meeting(3)
-    desk = Desk(*(rule(meeting.hook(at, waits=False)) for at in range(3)))
+    desk = Desk(*(beside(meeting.hook(at, waits=False)) for at in range(3)))
     if known:
         await meeting.teach(desk)
     meeting.rounds = 1

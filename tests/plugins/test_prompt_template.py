@@ -11,7 +11,7 @@ from tests.lifecycle.kit import House, Line, Told, whole
 from tests.plugins.house import rule_of
 from tests.plugins.table import ask
 from tests.plugins.talk import DIALECTS, Turn, said, upstream_texts
-from trustgate_plugins import prompt_template
+from trustgate_plugins import prompt_template, regex_replace
 from trustgate_plugins.prompt_template.mustache import TooLong, parsed, rendered
 from trustgate_plugins.prompt_template.settings import PromptTemplateSettings
 
@@ -122,6 +122,16 @@ async def test_no_property_pretends_to_be_a_value_of_the_gateway() -> None:
     }
     _, line = await asking(settings, "{template://n}", {"who": "somebody else"})
     assert line.bodies[0]["messages"][0]["content"] == "For my-app"
+
+
+async def test_what_a_template_makes_is_read_by_the_policies_behind_it() -> None:
+    """Also where they could not have found anything before: the caller's text stands in `properties` until then."""
+    line = Line(whole)
+    mask = {"target": "request", "rules": [{"pattern": "4711", "replacement": "****"}]}
+    rules = [rule_of(prompt_template, SUMMARY), rule_of(regex_replace, mask)]
+    body = said("chat", Turn(text="{template://summary@beta}")).body | {"properties": {"text": "it is 4711"}}
+    assert (await House(line, *rules).ask(body)).status == 200
+    assert line.bodies[0]["messages"] == [{"role": "user", "content": "Beta: it is ****"}]
 
 
 async def test_control_characters_are_written_out() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.plugins.document import PATH, render
 from tests.plugins.rows import ROWS
 from tests.plugins.table import PARTS, Part, show
 from tests.plugins.talk import DIALECTS
@@ -14,6 +15,10 @@ SLUGS = sorted(plugin.slug for plugin in load_plugins())
 
 def test_every_policy_has_a_row() -> None:
     assert sorted(ROWS) == SLUGS
+
+
+def test_the_page_is_current() -> None:
+    assert PATH.read_text("utf-8") == render(), "write it: python -m tests.plugins.document"
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -178,12 +178,12 @@ async def test_one_consumer_does_not_use_up_anothers_runs() -> None:
 @pytest.mark.parametrize("raw", [b'{"messages": 1, "model": "m"}', b'{"messages": [1], "tools": {}, "model": "m"}'])
 @pytest.mark.parametrize("plugin", [tool_allowlist, tool_injection, per_tool_rate_limiter])
 async def test_a_body_that_cannot_be_read_is_the_callers_mistake(plugin: ModuleType, raw: bytes) -> None:
-    settings: dict[str, Any] = {
+    settings: dict[ModuleType, dict[str, Any]] = {
         tool_allowlist: {"deny_tools": ["x"]},
         tool_injection: {"inject_tools": [HANDBOOK]},
         per_tool_rate_limiter: TRANSFERS,
-    }[plugin]
-    told = await house(plugin, settings).ask(raw)
+    }
+    told = await house(plugin, settings[plugin]).ask(raw)
     assert (told.status, told.error["code"]) == (400, "unreadable_request")
 
 

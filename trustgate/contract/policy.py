@@ -31,8 +31,9 @@ class PolicySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The base of every plugin's settings. The docstring is the plugin's description in the catalogue.
 
     Class variables describe the plugin: `title` and `group` for the catalogue, `modes` it can run in, what happens by
-    default when it cannot decide (`on_error`), whether it needs whole answers (`buffers_stream`), which stages no
-    policy may leave out (`mandatory`), and what kinds of consumers it can serve (`protocols`).
+    default when it cannot decide (`on_error`), whether it needs whole answers (`buffers_stream`), whether it may change
+    requests, models or whole answers (`rewrites`: policies behind it wait for what it makes), which stages no policy
+    may leave out (`mandatory`), and what kinds of consumers it can serve (`protocols`).
     Rules between fields go into `__post_init__`, raising ValueError.
     """
 
@@ -41,6 +42,7 @@ class PolicySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     modes: ClassVar[Modes] = ("enforce", "observe")
     on_error: ClassVar[Literal["deny", "allow"]] = "deny"
     buffers_stream: ClassVar[bool] = False
+    rewrites: ClassVar[bool] = True
     mandatory: ClassVar[frozenset[str]] = frozenset()
     protocols: ClassVar[tuple[Literal["LLM", "MCP"], ...]] = ("LLM",)
 

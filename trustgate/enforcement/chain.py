@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from itertools import groupby
 from typing import Any, Final, Literal
 
 from msgspec import Struct, field
@@ -53,6 +52,7 @@ class Link(Struct, frozen=True, kw_only=True):
     hold_back: int = 0
     step: int = 0
     buffers_stream: bool = False
+    rewrites: bool = True
     wants_answer: bool = False
     habit: Habit = field(default_factory=Habit)
 
@@ -107,9 +107,18 @@ def compile_chains(policies: Sequence[Policy], plugins: Plugins, services: Servi
 
 
 def _batches(links: Sequence[tuple[Policy, Link]]) -> tuple[Batch, ...]:
-    """Consecutive parallel links of equal priority share a batch; any other link is a batch of its own."""
-    grouped = groupby(enumerate(links), key=lambda item: (item[1][0].priority, -1 if item[1][0].parallel else item[0]))
-    return tuple(tuple(link for _, (_, link) in group) for _, group in grouped)
+    """Consecutive parallel links of equal priority share a batch, up to one that may rewrite: those behind it are asked
+    about what it makes. Any other link is a batch of its own."""
+    batches: list[list[Link]] = []
+    before: Policy | None = None
+    for policy, link in links:
+        together = before is not None and before.parallel and policy.parallel and before.priority == policy.priority
+        if together and not batches[-1][-1].rewrites:
+            batches[-1].append(link)
+        else:
+            batches.append([link])
+        before = policy
+    return tuple(map(tuple, batches))
 
 
 def _links(policy: Policy, plugin: Plugin | None, services: Services, timeout: float) -> list[Link]:
@@ -144,6 +153,7 @@ def _link(
         hold_back=settings.hold_back() if stage == "on_chunk" else 0,
         step=settings.step() if stage == "on_chunk" else 0,
         buffers_stream=stage == "pre_response" and settings.buffers_stream,
+        rewrites=settings.rewrites,
         wants_answer=stage == "post_response" and "answer" in inspect.signature(hook).parameters,
     )
 

@@ -83,15 +83,13 @@ class Runner:
         changed: bytes | None = None
         for batch in chains.pre_response:
             links = tuple(link for link in batch if link.buffers_stream or not answer.streamed)
-            while links:
-                heard = _Heard(headers)
-                await self._batch(links, ctx, answer, trail, heard)
-                if heard.stop is not None:
-                    return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=headers)
-                if heard.body is not None:
-                    changed = bytes(heard.body)
-                    answer = reread(changed)
-                links = tuple(heard.again)
+            heard = _Heard(headers)
+            await self._batch(links, ctx, answer, trail, heard)
+            if heard.stop is not None:
+                return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=headers)
+            if heard.body is not None:
+                changed = bytes(heard.body)
+                answer = reread(changed)
         return Ruling(ctx=ctx, headers=headers, body=changed)
 
     def sieve(self, chains: Chains, ctx: RequestContext, trail: Trail) -> Sieve:
@@ -153,22 +151,18 @@ class Runner:
     ) -> Ruling:
         headers: list[Header] = []
         for batch in batches:
-            links = batch
-            while links:
-                heard = _Heard(headers)
-                await self._batch(links, ctx, subject, trail, heard)
-                if heard.stop is not None:
-                    return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=headers)
-                if heard.body is not None or heard.model:
-                    ctx = replace(ctx, body=reread(ctx.body, heard.body, heard.model))
-                if heard.model and subject is not None:
-                    return Ruling(ctx=ctx, headers=headers)
-                links = tuple(heard.again)
+            heard = _Heard(headers)
+            await self._batch(batch, ctx, subject, trail, heard)
+            if heard.stop is not None:
+                return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=headers)
+            if heard.body is not None or heard.model:
+                ctx = replace(ctx, body=reread(ctx.body, heard.body, heard.model))
+            if heard.model and subject is not None:
+                break
         return Ruling(ctx=ctx, headers=headers)
 
     async def _batch(self, batch: Batch, ctx: RequestContext, subject: Any, trail: Trail, heard: "_Heard") -> None:
-        """Run links side by side: the first refusal in policy order wins, and so does the first rewrite. Whoever made
-        another rewrite is to be asked `again`."""
+        """Run links side by side: the first refusal in policy order wins. Only the last of them may rewrite."""
         if len(batch) > 1 and _several_wait(batch):
             await self._together(batch, ctx, subject, trail, heard)
             return
@@ -176,7 +170,7 @@ class Runner:
             verdict = self._on_the_spot(link, ctx, subject, trail)
             if verdict is _WAITS:
                 verdict = await self._decide(link, ctx, subject, trail, trail.pending)
-            if verdict is not _GO_ON and heard.heed(verdict, link, trail):
+            if verdict is not _GO_ON and heard.heed(verdict, link):
                 return
 
     async def _together(self, batch: Batch, ctx: RequestContext, subject: Any, trail: Trail, heard: "_Heard") -> None:
@@ -185,7 +179,7 @@ class Runner:
         try:
             for link in batch:
                 verdict = await self._decide(link, ctx, subject, trail, tasks.get(id(link)))
-                if heard.heed(verdict, link, trail):
+                if heard.heed(verdict, link):
                     return
         finally:
             await _end(tasks.values())
@@ -242,19 +236,17 @@ class Runner:
 class _Heard:
     """What the links of one batch came to."""
 
-    __slots__ = ("again", "body", "by", "headers", "model", "stop")
+    __slots__ = ("body", "by", "headers", "model", "stop")
 
     def __init__(self, headers: list[Header]) -> None:
         self.headers = headers
-        self.again: list[Link] = []
         self.stop: Answer | Deny | None = None
         self.by = ""
         self.body: bytes | bytearray | None = None
         self.model = ""
 
-    def heed(self, verdict: Any, link: Link, trail: Trail) -> bool:
-        """Take in what a link said. Returns whether that ends it. Of two rewrites side by side the first is heeded, and
-        the other one is made again over what came of it: no rewrite passes a policy by."""
+    def heed(self, verdict: Any, link: Link) -> bool:
+        """Take in what a link said. Returns whether that ends it."""
         if type(verdict) is not Proceed:
             self.stop = verdict if isinstance(verdict, Answer | Deny) else None
             self.by = link.policy.slug
@@ -262,14 +254,9 @@ class _Heard:
                 names = {name for name, _ in self.stop.headers}  # whoever ends it says how things stand
                 self.headers[:] = [header for header in self.headers if header[0] not in names]
             return self.stop is not None
-        if (verdict.body is not None or verdict.model) and (self.body is not None or self.model):
-            trail.take_back()
-            self.again.append(link)
-            return False
         if verdict.headers:
             add_headers(self.headers, verdict.headers)
-        self.body = verdict.body if verdict.body is not None else self.body
-        self.model = verdict.model or self.model
+        self.body, self.model = verdict.body, verdict.model
         return False
 
 
@@ -303,6 +290,9 @@ def _noted(link: Link, verdict: Any, started: float, trail: Trail, *, throttled:
     kind = type(verdict)
     if verdict is not None and kind not in _KINDS[link.stage]:
         error = CannotDecide(f"it returned {kind.__name__}, which is no verdict of this stage")
+        return failed(link, error, started, trail)
+    if kind is Proceed and not link.rewrites and (verdict.body is not None or verdict.model):
+        error = CannotDecide("it rewrote something, which its settings say that it never does")
         return failed(link, error, started, trail)
     note(link, verdict, started, trail, throttled=throttled)
     if verdict is None:

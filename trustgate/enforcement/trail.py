@@ -34,10 +34,6 @@ class Trail:
         other.kept = self.kept
         return other
 
-    def take_back(self) -> None:
-        """Forget what was said last: it is to be said again."""
-        del self.findings[-1]
-
 
 def note(link: Link, verdict: Any, started: float, trail: Trail, *, throttled: bool = False) -> None:
     """Note what a policy said."""

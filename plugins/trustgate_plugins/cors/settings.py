@@ -18,6 +18,7 @@ class CorsSettings(PolicySettings, frozen=True, kw_only=True, forbid_unknown_fie
     """Which web pages may ask from a browser, with which methods and headers, and what they may read of the answer."""
 
     title: ClassVar[str] = "CORS"
+    rewrites: ClassVar[bool] = False
     modes: ClassVar[tuple[Literal["enforce", "throttle", "observe"], ...]] = ("enforce",)
 
     allowed_origins: Annotated[

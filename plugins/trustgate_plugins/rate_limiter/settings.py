@@ -15,6 +15,7 @@ class RateLimiterSettings(PolicySettings, frozen=True, kw_only=True, forbid_unkn
     """At most so many requests in any window of time, for one consumer, or for a whole gateway if it is global."""
 
     title: ClassVar[str] = "Rate limiter"
+    rewrites: ClassVar[bool] = False
     modes: ClassVar[tuple[Literal["enforce", "throttle", "observe"], ...]] = ("enforce", "throttle", "observe")
     on_error: ClassVar[Literal["deny", "allow"]] = "allow"
     mandatory: ClassVar[frozenset[str]] = frozenset({"pre_request"})

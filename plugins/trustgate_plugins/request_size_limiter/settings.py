@@ -14,6 +14,7 @@ class RequestSizeLimiterSettings(PolicySettings, frozen=True, kw_only=True, forb
     """Refuses requests whose body is too large, in bytes or in characters, before anybody is paid to read them."""
 
     title: ClassVar[str] = "Request size limiter"
+    rewrites: ClassVar[bool] = False
     mandatory: ClassVar[frozenset[str]] = frozenset({"pre_request"})
 
     allowed_payload_size: Annotated[

@@ -42,7 +42,7 @@ def settings_type() -> type[ShoutGuardSettings]:
 async def pre_request(ctx: RequestContext, settings: ShoutGuardSettings) -> Verdict:
     if not ctx.operation.reads_body:
         return None
-    loud = sum(str(message.get("content")).count("!") for message in ctx.body.json().get("messages", ()))
+    loud = ctx.body.prompt().text("user").count("!")
     if loud <= settings.max_exclamations:
         return None
     return Deny(code="shouting", message="Please do not shout.", status=400, details={"exclamations": loud})
