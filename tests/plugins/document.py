@@ -18,8 +18,8 @@ _OPENING: Final = """\
 
 What each policy does to requests, whole answers and live streams. Each cell is shown by a test through a whole proxy,
 in the dialects of OpenAI's chat completions and responses, Anthropic's messages and Gemini's generateContent, in the
-modes `enforce` and `observe` (`tests/plugins/test_table.py`). A policy without a row fails the build, and so does a page
-that is not written anew: `python -m tests.plugins.document`.
+modes `enforce` and `observe` (`tests/plugins/test_table.py`). A policy without a row fails the build, and so does a
+page that is not written anew: `python -m tests.plugins.document`.
 
 | policy | group | request | answer | stream | when it cannot decide |
 |---|---|---|---|---|---|

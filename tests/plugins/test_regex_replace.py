@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.lifecycle.kit import House, Line, completion, live, stream, whole
+from tests.lifecycle.kit import House, Line, completion, configured, live, registry, stream, whole
 from tests.plugins.house import rule_of
 from tests.plugins.table import ask
 from tests.plugins.talk import DIALECTS, Turn, calls, text_of, upstream_texts
+from trustgate.config.records import ApiKeyAuth, ProviderAuth
 from trustgate_plugins import regex_replace
 from trustgate_plugins.regex_replace.settings import RegexReplaceSettings
 
@@ -24,7 +25,8 @@ def made(*rules: tuple[str, str], target: str = "both", window: int = 16, **fiel
     return {"target": target, "rules": listed, "window": window}
 
 
-RULES = (("[0-9]+", "7"), (r"\ba", "b"), ("b7", "<$0>"), ("x(y)?z", "[$1]"))
+RULES = (("[0-9]{1,3}", "7"), (r"\ba", "b"), ("b7", "<$0>"), ("x(y)?z", "[$1]"))
+"""None of them finds more than three characters, so a window of four is enough."""
 TEXTS = st.lists(st.text("ab12xyz ", min_size=1, max_size=5), max_size=12)
 
 
@@ -32,7 +34,7 @@ TEXTS = st.lists(st.text("ab12xyz ", min_size=1, max_size=5), max_size=12)
 @settings(deadline=None, max_examples=60)
 async def test_a_stream_says_what_the_whole_answer_says(texts: list[str]) -> None:
     """Rules over one another, with replacements that rules would match again, however the text is cut."""
-    chosen = made(*RULES, target="response", window=80)
+    chosen = made(*RULES, target="response", window=4)
     text = "".join(texts)
     whole_told = await ask(House(Line(whole(completion(text))), rule_of(regex_replace, chosen)), "chat", Turn())
     streamed = House(Line(live(*stream(*texts))), rule_of(regex_replace, chosen))
@@ -90,6 +92,21 @@ async def test_an_answer_that_cannot_be_read_is_not_passed_over(on_error: str, s
     told = await at.ask(b"{}", path="/my-app/passthrough/r1/v1/things")
     assert told.status == status
     assert told.header(b"x-ag-policy-degraded")
+
+
+async def test_an_answer_that_a_provider_keeps_is_read_again() -> None:
+    said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a secret"}]}
+    kept = {"id": "resp_1", "object": "response", "status": "completed", "model": "m", "output": [said]}
+    at = House(
+        Line(lambda: whole(json.dumps(kept).encode())),
+        rule_of(regex_replace, made(("secret", "***"), target="response")),
+        records=configured(
+            registry(provider="openai", auth=ProviderAuth(type="api_key", api_key=ApiKeyAuth(api_key="sk-1")))
+        ),
+    )
+    told = await at.ask(b"", path="/my-app/v1/responses/resp_1", method="GET")
+    assert told.status == 200, told.body
+    assert told.json["output"][0]["content"][0]["text"] == "a ***"
 
 
 async def test_a_catastrophic_pattern_is_only_a_pattern() -> None:

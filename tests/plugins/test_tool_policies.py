@@ -164,7 +164,8 @@ async def test_an_observer_counts_and_refuses_nobody() -> None:
     at = house(per_tool_rate_limiter, TRANSFERS, mode="observe")
     for _ in range(2):
         assert (await ask(at, "chat", Turn(runs=RUNS, tools=("transfer",)))).status == 200
-    assert [each.policy_chain[0].decision for each in at.events] == ["observe", "observe"]
+    await ask(at, "chat", Turn(tools=("transfer",)))
+    assert [each.policy_chain[0].decision for each in at.events] == ["observe", "observe", "observe"]
 
 
 async def test_one_consumer_does_not_use_up_anothers_runs() -> None:
