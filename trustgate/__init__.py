@@ -1,5 +1,6 @@
 """TrustGate: a gateway for LLM and agent traffic. This module is what a plugin imports."""
 
+from trustgate.contract.calendar import Calendar, Period, TimeZone, time_zone
 from trustgate.contract.context import (
     AnswerView,
     Body,
@@ -52,6 +53,7 @@ __all__ = [
     "AnswerView",
     "Attachment",
     "Body",
+    "Calendar",
     "Caller",
     "Chosen",
     "Chunk",
@@ -68,6 +70,7 @@ __all__ = [
     "Origin",
     "Outcome",
     "Path",
+    "Period",
     "Piece",
     "PolicyRef",
     "PolicySettings",
@@ -83,6 +86,7 @@ __all__ = [
     "Standing",
     "StateUnavailable",
     "Take",
+    "TimeZone",
     "ToolCall",
     "ToolResult",
     "Unreadable",
@@ -92,4 +96,5 @@ __all__ = [
     "hookimpl",
     "one_of",
     "seconds",
+    "time_zone",
 ]

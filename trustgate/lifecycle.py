@@ -83,6 +83,7 @@ class Lifecycle:
             reply = await self._steps(exchange, arrival, headers)
         except Refused as refused:
             exchange.record.reason = refused.code
+            exchange.tell_instead(refused.headers)
             reply = refuse(refused, exchange.dialect, exchange.trace.trace_id)
         except (asyncio.CancelledError, CallerLeft):
             self.finish(exchange, disconnected=arrival.gone)
@@ -325,7 +326,7 @@ class Lifecycle:
     ) -> Ruling:
         subject = chosen(target, ctx.body)
         ruling = await self._runner.pre_call(caller.chains, ctx, subject, exchange.trail, partial(reread, ctx))
-        exchange.extra += ruling.headers
+        exchange.tell_of_target(ruling.headers)
         if ruling.stop is not None:
             stopped_by(exchange, ruling)
         exchange.ctx = ruling.ctx

@@ -12,6 +12,7 @@ from trustgate.contract.context import Chosen, Dialect, RequestContext
 from trustgate.contract.event import Attempt, PolicyFinding
 from trustgate.contract.upstream import Header
 from trustgate.contract.usage import Usage
+from trustgate.enforcement.run import add_headers
 from trustgate.enforcement.trail import Trail
 from trustgate.providers.estimate import estimate_tokens, estimate_usage
 from trustgate.ready import CallerReady, Ready
@@ -75,6 +76,7 @@ class Exchange:
     """One request under way: what has been learnt of it. The plane sends its `reply` under its `headers`."""
 
     __slots__ = (
+        "about_target",
         "answered_by",
         "array",
         "attempts",
@@ -106,10 +108,25 @@ class Exchange:
         self.sent: Sent | None = None
         self.attempts: list[Attempt] = []
         self.extra: list[Header] = []
+        self.about_target: Sequence[Header] = ()
         self.forwarded_from = 0.0
         self.array: JsonArray | None = None
         self.reply: Whole | Passing | None = None
         self.headers: list[Header] = []
+
+    def tell_of_target(self, headers: Sequence[Header]) -> None:
+        """Tell the caller what policies say of the target that is asked now, in the place of what they said of the one
+        before."""
+        if self.about_target:
+            names = {name for name, _ in headers}
+            self.extra = [each for each in self.extra if each[0] not in names or each not in self.about_target]
+        add_headers(self.extra, headers)
+        self.about_target = headers
+
+    def tell_instead(self, headers: Sequence[Header]) -> None:
+        """Have a refusal say how things stand: it knows later than what was to be told before."""
+        names = {name for name, _ in headers}
+        self.extra = [each for each in self.extra if each[0] not in names]
 
 
 def begin(arrival: Arrival, traceparent: bytes, ready: Ready) -> Exchange:

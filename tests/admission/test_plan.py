@@ -48,7 +48,7 @@ async def refused(limiter: MemoryLimiter, entitlements: Entitlements, gateway: s
 
 
 async def burst_left(limiter: MemoryLimiter, entitlements: Entitlements, gateway: str = "g1") -> int:
-    looked = await limiter.take(f"plan:burst:{gateway}", limit=entitlements.burst_per_min, window=MINUTE, cost=0)
+    looked = await limiter.take(f"{gateway}:plan:burst", limit=entitlements.burst_per_min, window=MINUTE, cost=0)
     return looked.remaining
 
 
@@ -119,7 +119,7 @@ async def test_what_the_burst_refuses_costs_no_quota(limiter: MemoryLimiter, clo
         assert dict((await refused(limiter, entitlements)).headers)[b"x-ratelimit-reason"] == b"burst"
     clock.pass_(MINUTE + 1)
     await charge(limiter, "g1", entitlements)
-    key = f"plan:quota:g1:{datetime.now(UTC):%Y-%m}"
+    key = f"g1:plan:quota:{datetime.now(UTC):%Y-%m}"
     assert (await limiter.take(key, limit=2, window=LONGEST_MONTH, cost=0)).remaining == 0
 
 

@@ -53,7 +53,7 @@ def remaining(told: Told) -> int:
 
 async def used(house: House, *, name: str = "all", who: str = "consumer:c1", policy: str = "p0") -> tuple[int, int]:
     """Return what is used and what is reserved of a budget."""
-    key = f"token_rate_limiter:{policy}:g1:{who}:{name}"
+    key = f"g1:token_rate_limiter:{policy}:{who}:{name}"
     want = Want(key=key, limit=10**12, window=3600, amount=0)
     (found,) = await house.services.ledger.look([want])
     return found.used, found.reserved
@@ -164,7 +164,7 @@ async def test_dollars_are_those_of_the_event() -> None:
     house = House(Line(whole(completion(model="gpt-4o"))), limited(settings), records=records)
     told = await house.ask(ASKED | {"model": "gpt-4o"})
     assert (told.header(b"x-budget-unit"), told.header(b"x-budget-limit-usd")) == ("usd", "5.000000")
-    key = "token_rate_limiter:p0:g1:consumer:c1:all"
+    key = "g1:token_rate_limiter:p0:consumer:c1:all"
     (found,) = await house.services.ledger.look([Want(key=key, limit=1, window=86400, amount=0)])
     assert found.used == 9 * 2500 + 2 * 10_000  # billionths, at 2.50 and 10 dollars a million
 

@@ -13,15 +13,15 @@ LONGEST_MONTH: Final = 31 * 86400.0
 
 async def charge(limiter: Limiter, gateway_id: str, plan: Entitlements) -> None:
     """Count one request against the plan. Raises Refused (429) when it is used up, StateUnavailable."""
-    burst = await limiter.take(f"plan:burst:{gateway_id}", limit=plan.burst_per_min, window=MINUTE)
+    burst = await limiter.take(f"{gateway_id}:plan:burst", limit=plan.burst_per_min, window=MINUTE)
     if not burst.allowed:
         raise _used_up("burst", burst, "per minute", burst.retry_after)
     if plan.quota_per_month:
         now = datetime.now(UTC)
-        key = f"plan:quota:{gateway_id}:{now:%Y-%m}"
+        key = f"{gateway_id}:plan:quota:{now:%Y-%m}"
         quota = await limiter.take(key, limit=plan.quota_per_month, window=LONGEST_MONTH)
         if not quota.allowed:
-            await limiter.refund(f"plan:burst:{gateway_id}", window=MINUTE)
+            await limiter.refund(f"{gateway_id}:plan:burst", window=MINUTE)
             raise _used_up("quota", quota, "this month", _until_next_month(now))
 
 

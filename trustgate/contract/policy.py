@@ -5,6 +5,8 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
+from trustgate.contract.context import RequestContext
+
 Group = Literal["Traffic Control", "Quota", "Routing", "Prompt Management", "Tool Governance", "Guardrails"]
 Modes = tuple[Literal["enforce", "throttle", "observe"], ...]
 
@@ -49,6 +51,10 @@ class PolicySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def hold_back(self) -> int:
         """Return how many characters of a live stream `on_chunk` must be able to see and change at once."""
         return 0
+
+    def line(self, ctx: RequestContext, policy: "PolicyRef") -> str:  # noqa: ARG002 - for those that override it
+        """Return who waits behind whom in mode `throttle`: requests of one line are asked about in their order."""
+        return ctx.caller.consumer_id
 
     def step(self) -> int:
         """Return after how many new characters of a choice `on_chunk` is asked again; 0 is whenever some come.

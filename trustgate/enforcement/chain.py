@@ -23,6 +23,8 @@ SUBJECTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What a hook is about, besides the request: the names under which it asks for that."""
 
+_THROTTLED: Final = ("pre_request", "pre_call")
+"""Stages at which a request can wait: afterwards somebody already works on it."""
 
 Call = Callable[[RequestContext | None, Any, Any], Coroutine[Any, Any, Any]]
 """A hook with its settings bound: left to say are the request, what the stage is about (a tuple where that is several
@@ -54,6 +56,8 @@ class Link(Struct, frozen=True, kw_only=True):
     buffers_stream: bool = False
     rewrites: bool = True
     wants_answer: bool = False
+    line: Callable[[RequestContext], str] | None = None
+    """Of a policy that throttles: in which line a request waits."""
     habit: Habit = field(default_factory=Habit)
 
 
@@ -155,7 +159,12 @@ def _link(
         buffers_stream=stage == "pre_response" and settings.buffers_stream,
         rewrites=settings.rewrites,
         wants_answer=stage == "post_response" and "answer" in inspect.signature(hook).parameters,
+        line=_line(settings, ref) if policy.mode == "throttle" and stage in _THROTTLED else None,
     )
+
+
+def _line(settings: PolicySettings, policy: PolicyRef) -> Callable[[RequestContext], str]:
+    return lambda ctx: settings.line(ctx, policy)
 
 
 def _ref(policy: Policy) -> PolicyRef:

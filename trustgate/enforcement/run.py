@@ -18,6 +18,7 @@ from trustgate.contract.upstream import Header
 from trustgate.contract.usage import Usage
 from trustgate.contract.verdict import Answer, Deny, Proceed, Rewrite
 from trustgate.enforcement.chain import Batch, CannotDecide, Chains, Link
+from trustgate.enforcement.lines import Lines, Passed
 from trustgate.enforcement.sieve import Sieve
 from trustgate.enforcement.trail import Trail, failed, note
 
@@ -49,15 +50,13 @@ _KINDS: Final[Mapping[str, frozenset[object]]] = {
     "refund": frozenset((Proceed, Answer, Deny, Rewrite)),
 }
 """What a stage understands. After the last byte nothing is left to decide, and nothing is heeded."""
-SHORTEST_PAUSE: Final = 0.01
-"""Seconds. A policy that says "at once" is not asked again in a circle."""
 
 
 class Runner:
     """Runs chains. `throttle_wait` (seconds) bounds how long `throttle` holds a request back."""
 
     def __init__(self, *, throttle_wait: float) -> None:
-        self._throttle_wait = throttle_wait
+        self._lines = Lines(within=throttle_wait)
 
     async def pre_request(self, chains: Chains, ctx: RequestContext, trail: Trail, reread: Reread) -> Ruling:
         """Run the policies before a target is chosen. A rewrite, `reread`, is what the batches behind it see."""
@@ -175,7 +174,9 @@ class Runner:
 
     async def _together(self, batch: Batch, ctx: RequestContext, subject: Any, trail: Trail, heard: "_Heard") -> None:
         """The same, where several are known to wait: they wait at the same time."""
-        tasks = {id(link): asyncio.create_task(_call(link, ctx, subject, trail)) for link in batch if link.habit.waits}
+        tasks = {
+            id(link): asyncio.create_task(self._ask(link, ctx, subject, trail)) for link in batch if link.habit.waits
+        }
         try:
             for link in batch:
                 verdict = await self._decide(link, ctx, subject, trail, tasks.get(id(link)))
@@ -189,13 +190,16 @@ class Runner:
 
         Returns its verdict, or `_WAITS` where it waits for something, which is then `trail.pending`.
         """
+        if link.line is not None:
+            trail.pending = self._in_line(link, ctx, subject, trail)
+            return _WAITS
         started = perf_counter()
         try:
             verdict, rest = _step(link, ctx, subject, trail)
         except Exception as error:  # noqa: BLE001 - whatever a policy raises, its `on_error` decides
             return failed(link, error, started, trail)
-        if rest is not None or (type(verdict) is Deny and link.policy.mode == "throttle"):
-            trail.pending = rest if rest is not None else _done(verdict)
+        if rest is not None:
+            trail.pending = rest
             return _WAITS
         return _noted(link, verdict, started, trail)
 
@@ -206,9 +210,9 @@ class Runner:
         started = perf_counter()
         throttled = False
         try:
-            verdict = await (pending if pending is not None else _call(link, ctx, subject, trail))
-            if type(verdict) is Deny and link.policy.mode == "throttle":
-                verdict, throttled = await self._throttle(link, ctx, subject, trail, verdict), True
+            verdict = await (pending if pending is not None else self._ask(link, ctx, subject, trail))
+            if type(verdict) is Passed:
+                verdict, throttled = verdict.verdict, verdict.waited
         except Exception as error:  # noqa: BLE001 - whatever a policy raises, its `on_error` decides
             return failed(link, error, started, trail)
         except asyncio.CancelledError as error:
@@ -220,17 +224,19 @@ class Runner:
             return _GO_ON if link.policy.mode == "observe" else verdict
         return _noted(link, verdict, started, trail, throttled=throttled)
 
-    async def _throttle(self, link: Link, ctx: RequestContext, subject: Any, trail: Trail, refusal: Deny) -> Any:
-        """Hold the request back until the policy lets it pass, or refuse it where that would take too long."""
-        until = perf_counter() + self._throttle_wait
-        verdict: Any = refusal
-        while isinstance(verdict, Deny) and verdict.retry_after is not None:
-            pause = max(verdict.retry_after, SHORTEST_PAUSE)
-            if perf_counter() + pause > until:
-                return verdict
-            await asyncio.sleep(pause)
-            verdict = await _call(link, ctx, subject, trail)
-        return verdict
+    def _ask(self, link: Link, ctx: RequestContext, subject: Any, trail: Trail) -> Coroutine[Any, Any, Any]:
+        """Ask one policy, waiting in line where its mode has it so. A verdict, or what it `Passed` with."""
+        call = self._in_line if link.line is not None else _call
+        return call(link, ctx, subject, trail)
+
+    async def _in_line(self, link: Link, ctx: RequestContext, subject: Any, trail: Trail) -> Passed:
+        """Have a request wait its turn where its policy would refuse it."""
+        assert link.line is not None, "whoever calls this has looked"
+
+        async def ask() -> Any:
+            return await _call(link, ctx, subject, trail)
+
+        return await self._lines.through((link.policy.id, link.line(ctx)), ask)
 
 
 class _Heard:
@@ -307,10 +313,6 @@ class _Waits:
 
 
 _WAITS: Final = _Waits()
-
-
-async def _done(verdict: Any) -> Any:
-    return verdict
 
 
 class _Started:

@@ -103,7 +103,7 @@ async def _give_back(services: Services, counted: list[Counted]) -> None:
 def _counter(ctx: RequestContext, policy: PolicyRef) -> str:
     caller = ctx.caller
     who = f"global:{caller.gateway_id}" if policy.is_global else f"consumer:{caller.consumer_id}"
-    return f"per_tool_rate_limiter:{policy.id}:{caller.gateway_id}:{who}"
+    return f"{caller.gateway_id}:per_tool_rate_limiter:{policy.id}:{who}"
 
 
 def _takes(counter: str, tool: str, rule: ToolRule) -> tuple[Take, ...]:

@@ -1,16 +1,31 @@
-"""At most so many requests in any window of time. The limiter behind the port counts; this says what it means."""
+"""At most so many requests in any window of time, or at a time. The limiter behind the port counts; this says what it
+means."""
 
-from hashlib import blake2b
+from collections.abc import Sequence
 from math import ceil
-from time import time
+from secrets import token_hex
 
-from trustgate import Allowance, Deny, PolicyRef, Proceed, RequestContext, Services, Verdict, hookimpl
-from trustgate_plugins.rate_limiter.settings import RateLimiterSettings
+from msgspec import Struct
+
+from trustgate import Allowance, Chosen, Deny, PolicyRef, Proceed, RequestContext, Services, Take, Verdict, hookimpl
+from trustgate_plugins.rate_limiter.settings import Rate, RateLimiterSettings
 
 Header = tuple[bytes, bytes]
 
 GLOBAL = (b"x-ratelimit-global-limit", b"x-ratelimit-global-remaining", b"x-ratelimit-global-reset")
 CONSUMER = (b"x-ratelimit-consumer-limit", b"x-ratelimit-consumer-remaining", b"x-ratelimit-consumer-reset")
+LEASE = 900.0
+"""Seconds after which a place is free again whose request nobody ended, because its process died."""
+AGAIN = 0.1
+"""Seconds after which a place may be free: nobody knows, so it is soon."""
+
+
+class Taken(Struct, frozen=True):
+    """What one request took: of its windows, and its place in a room where places are counted."""
+
+    takes: tuple[Take, ...]
+    room: str
+    ticket: str
 
 
 @hookimpl
@@ -22,54 +37,108 @@ def settings_type() -> type[RateLimiterSettings]:
 async def pre_request(
     ctx: RequestContext, settings: RateLimiterSettings, policy: PolicyRef, services: Services
 ) -> Verdict:
-    key = _key(ctx, settings, policy)
-    allowance = await services.limiter.take(key, limit=settings.limit, window=settings.window_seconds)
-    headers = _headers(GLOBAL if policy.is_global else CONSUMER, settings, allowance)
-    return Proceed(headers=headers, kept=key) if allowance.allowed else _deny(settings, policy, allowance, headers)
+    return await _decide(settings.key(ctx, policy), settings, policy, services)
 
 
 @hookimpl
-async def refund(settings: RateLimiterSettings, services: Services, kept: str) -> None:
-    await services.limiter.refund(kept, window=settings.window_seconds)
+async def pre_call(
+    ctx: RequestContext,
+    target: Chosen,
+    settings: RateLimiterSettings,
+    policy: PolicyRef,
+    services: Services,
+    kept: Taken | None,
+) -> Verdict:
+    if kept is not None:  # of the target before, which came to nothing
+        await _give_back(services, kept)
+    return await _decide(settings.key(ctx, policy, target.model), settings, policy, services)
 
 
-def _key(ctx: RequestContext, settings: RateLimiterSettings, policy: PolicyRef) -> str:
-    caller = ctx.caller
-    gateway = caller.gateway_id
-    who = f"global:{gateway}" if policy.is_global else f"consumer:{caller.consumer_id}"
-    key = f"rate_limiter:{policy.id}:{gateway}:{who}"
-    return f"{key}:{_group(ctx, settings)}" if settings.group_by_header else key
+@hookimpl
+async def post_response(services: Services, kept: Taken | None) -> None:
+    if kept is not None and kept.ticket:
+        await services.limiter.leave(kept.room, kept.ticket)
 
 
-def _group(ctx: RequestContext, settings: RateLimiterSettings) -> str:
-    # hashed, because a caller chooses it: its length must not become ours, nor its content a key that somebody reads
-    return blake2b(ctx.headers.get(settings.group_header, b""), digest_size=16).hexdigest()
+@hookimpl
+async def refund(services: Services, kept: Taken) -> None:
+    await _give_back(services, kept)
 
 
-def _headers(
-    names: tuple[bytes, bytes, bytes], settings: RateLimiterSettings, allowance: Allowance
-) -> tuple[Header, ...]:
-    return (
-        (names[0], settings.limit_text),
-        (names[1], b"%d" % allowance.remaining),
-        (names[2], b"%d" % ceil(time() + allowance.reset_after)),
+async def _decide(key: str, settings: RateLimiterSettings, policy: PolicyRef, services: Services) -> Verdict:
+    now = services.clock()
+    headers: Sequence[Header] = ()
+    takes = tuple([rate.take(key, now) for rate in settings.rates])
+    if takes:
+        allowances = await services.limiter.take_all(takes)
+        at = 0 if len(takes) == 1 else _telling(allowances)
+        headers = _headers(GLOBAL if policy.is_global else CONSUMER, settings.rates[at], allowances[at], now)
+        if not allowances[at].allowed:
+            return _deny(settings, settings.rates[at], policy, allowances[at], headers)
+    if settings.concurrency is None:
+        return Proceed(headers=headers, kept=Taken(takes, "", ""))
+    # a number of our own: callers choose their trace ids, and might choose one twice
+    taken = Taken(takes, f"{key}:under_way", token_hex(12))
+    inside = await services.limiter.enter(taken.room, taken.ticket, limit=settings.concurrency, lease=LEASE)
+    if inside.allowed:
+        return Proceed(headers=headers, kept=taken)
+    await services.limiter.refund_all(takes)
+    return _full(settings, settings.concurrency, policy)
+
+
+async def _give_back(services: Services, taken: Taken) -> None:
+    await services.limiter.refund_all(taken.takes)
+    if taken.ticket:
+        await services.limiter.leave(taken.room, taken.ticket)
+
+
+def _telling(allowances: Sequence[Allowance]) -> int:
+    """Return which limit is told of: that which takes longest to come back, else that of which the least is left."""
+    return min(
+        range(len(allowances)),
+        key=lambda at: (allowances[at].allowed, -allowances[at].retry_after, allowances[at].remaining),
     )
 
 
-def _deny(settings: RateLimiterSettings, policy: PolicyRef, allowance: Allowance, headers: tuple[Header, ...]) -> Deny:
-    whose = "this gateway" if policy.is_global else "this consumer"
+def _headers(
+    names: tuple[bytes, bytes, bytes], rate: Rate, allowance: Allowance, now: float
+) -> tuple[Header, Header, Header]:
+    return (
+        (names[0], rate.limit_text),
+        (names[1], b"%d" % allowance.remaining),
+        (names[2], b"%d" % ceil(now + allowance.reset_after)),
+    )
+
+
+def _deny(
+    settings: RateLimiterSettings, rate: Rate, policy: PolicyRef, allowance: Allowance, headers: Sequence[Header]
+) -> Deny:
     wait = settings.told_to_wait if settings.told_to_wait is not None else allowance.retry_after
-    asks = "1 request" if settings.limit == 1 else f"{settings.limit} requests"
+    asks = "1 request" if rate.limit == 1 else f"{rate.limit} requests"
     return Deny(
         code="rate_limit_exceeded",
-        message=f"The limit of {asks} per {settings.window} for {whose} is reached. Try again in {ceil(wait)} s.",
+        message=f"The limit of {asks} per {rate.told} for {settings.whose(policy)} is reached. "
+        f"Try again in {ceil(wait)} s.",
         status=429,
         retry_after=wait,
         headers=headers,
         details={
             "scope": "global" if policy.is_global else "consumer",
-            "limit": settings.limit,
-            "window": settings.window,
+            "limit": rate.limit,
+            "window": rate.told,
             "retry_after": round(wait, 3),
         },
+    )
+
+
+def _full(settings: RateLimiterSettings, places: int, policy: PolicyRef) -> Deny:
+    wait = settings.told_to_wait if settings.told_to_wait is not None else AGAIN
+    requests = "1 request" if places == 1 else f"{places} requests"
+    return Deny(
+        code="concurrency_limit_exceeded",
+        message=f"There may be {requests} at a time of {settings.whose(policy)}, and there are. "
+        "Try again when one has ended.",
+        status=429,
+        retry_after=wait,
+        details={"scope": "global" if policy.is_global else "consumer", "concurrency": places},
     )

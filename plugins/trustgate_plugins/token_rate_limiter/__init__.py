@@ -128,7 +128,7 @@ def _is_count(value: Any) -> bool:
 def _who(ctx: RequestContext, settings: TokenRateLimiterSettings, policy: PolicyRef) -> str:
     caller = ctx.caller
     whose = "global" if policy.is_global else f"consumer:{caller.consumer_id}"
-    who = f"token_rate_limiter:{policy.id}:{caller.gateway_id}:{whose}"
+    who = f"{caller.gateway_id}:token_rate_limiter:{policy.id}:{whose}"
     if not settings.group_by_header:
         return who
     # hashed, because a caller chooses it: neither its length nor its content must become a key
