@@ -3,7 +3,7 @@
 from typing import Any
 
 from trustgate import Services
-from trustgate.providers.estimate import estimate_usage
+from trustgate.providers.estimate import estimate_usage, expected_usage
 from trustgate.providers.prices import PriceBook
 from trustgate.state.memory import MemoryLimiter
 from trustgate.state.memory_cache import MemoryCache
@@ -17,5 +17,6 @@ def services(**others: Any) -> Services:
         "cache": MemoryCache(),
         "pricing": PriceBook(),
         "estimate": estimate_usage,
+        "expect": expected_usage,
     }
     return Services(**usual | others)

@@ -12,9 +12,10 @@ from trustgate.contract.context import (
     Outcome,
     RequestContext,
 )
-from trustgate.contract.cost import Cost
+from trustgate.contract.cost import Cost, PerMillion, PriceRule, UnknownPrice
+from trustgate.contract.cost import plain as plain_usd
 from trustgate.contract.edits import REMOVED, Edits, Inserted, Path
-from trustgate.contract.globs import one_of
+from trustgate.contract.globs import one_of, vagueness
 from trustgate.contract.hookspecs import hookimpl
 from trustgate.contract.policy import Duration, PolicyRef, PolicySettings, Secret, seconds
 from trustgate.contract.ports import (
@@ -70,10 +71,12 @@ __all__ = [
     "Origin",
     "Outcome",
     "Path",
+    "PerMillion",
     "Period",
     "Piece",
     "PolicyRef",
     "PolicySettings",
+    "PriceRule",
     "Proceed",
     "Prompt",
     "RequestContext",
@@ -89,12 +92,15 @@ __all__ = [
     "TimeZone",
     "ToolCall",
     "ToolResult",
+    "UnknownPrice",
     "Unreadable",
     "Usage",
     "Verdict",
     "Want",
     "hookimpl",
     "one_of",
+    "plain_usd",
     "seconds",
     "time_zone",
+    "vagueness",
 ]

@@ -53,6 +53,16 @@ async def test_a_strict_one_has_to_fit(bench: Bench) -> None:
     assert not (await reserved(bench, 1, strict=True)).allowed
 
 
+async def test_whoever_only_looks_on_reserves_beyond_what_is_left_and_is_told(bench: Bench) -> None:
+    await bench.ledger.settle(await reserved(bench, 100), [100])
+    held = await bench.ledger.reserve([want(30), want(5, key="free")], lease=LEASE, beyond=True)
+    assert (held.allowed, [each.short for each in held.standings]) == (False, [True, False])
+    found = await standing(bench.second_ledger)
+    assert (found.used, found.reserved, found.remaining) == (100, 30, 0)
+    await bench.second_ledger.settle(held, [20, 3])
+    assert [(await standing(bench.ledger, want(0, key=key))).used for key in ("k", "free")] == [120, 3]
+
+
 async def test_of_several_budgets_all_are_reserved_or_none(bench: Bench) -> None:
     await bench.ledger.reserve([want(100, key="full")], lease=LEASE)
     both = await bench.ledger.reserve([want(10, key="free"), want(10, key="full")], lease=LEASE)

@@ -5,6 +5,7 @@ from tests.plugins.table import Denies, Nothing, Other, Rewrites, Shown
 from tests.plugins.talk import Turn, said
 from trustgate_plugins import (
     cors,
+    cost_cap,
     model_allowlist,
     per_tool_rate_limiter,
     prompt_compression,
@@ -45,6 +46,19 @@ ROWS: dict[str, Shown] = {
         request=Other("answers browsers", browsers_are_answered),
         answer=Nothing("adds headers and changes no answer"),
         stream=Nothing("adds headers and changes no stream"),
+    ),
+    "cost_cap": Shown(
+        plugin=cost_cap,
+        settings={
+            "max_output_price": "10",
+            "custom_pricing": [
+                {"model": "m-*", "input": "1", "output": "10"},
+                {"model": "x-*", "input": "1", "output": "10.01"},
+            ],
+        },
+        request=Denies(code="model_too_expensive", refused=Turn(model="x-1")),
+        answer=ON_REQUESTS,
+        stream=ON_REQUESTS,
     ),
     "model_allowlist": Shown(
         plugin=model_allowlist,

@@ -2,10 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
+from fnmatch import fnmatchcase
+from time import time
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.lifecycle.kit import (
     ASKED,
@@ -28,9 +33,10 @@ from tests.lifecycle.kit import (
     whole,
 )
 from tests.plugins.house import rule_of
-from trustgate import Deny, StateUnavailable, Want
+from trustgate import Deny, PriceRule, StateUnavailable, Usage, Want
 from trustgate.config.records import ModelPolicy
 from trustgate.contract.upstream import UpstreamFailure
+from trustgate.state.memory_ledger import MemoryLedger
 from trustgate_plugins import token_rate_limiter
 from trustgate_plugins.token_rate_limiter.settings import TokenRateLimiterSettings
 
@@ -224,12 +230,135 @@ async def test_observing_refuses_nobody() -> None:
     house = House(Line(whole), limited(budget(TOTAL), mode="observe"))
     assert [(await house.ask()).status for _ in range(3)] == [200, 200, 200]
     assert "observe" in {finding.decision for finding in house.events[-1].policy_chain}
+    assert await used(house) == (3 * TOTAL, 0)  # also what a budget would not have had
+
+
+@pytest.mark.parametrize("mode", ["enforce", "observe"])
+async def test_an_observed_downgrade_counts_the_model_that_is_asked(mode: str) -> None:
+    settings = budget(TOTAL, behavior_on_exceeded="downgrade_model", downgrade_to="m-0")
+    house = House(Line(whole), limited(settings, mode=mode))
+    told = [(await house.ask()).status for _ in range(2)]
+    assert told == ([200, 200] if mode == "observe" else [200, 429])
+    assert [body["model"] for body in house.line.bodies] == ["m-1", "m-1"][: told.count(200)]
+    assert await used(house) == (told.count(200) * TOTAL, 0)
+
+
+class Wall:
+    """A clock that the test moves, in Unix seconds."""
+
+    def __init__(self, told: str) -> None:
+        self.be(told)
+
+    def __call__(self) -> float:
+        return self.now
+
+    def be(self, told: str) -> None:
+        self.now = datetime.fromisoformat(told).timestamp()
+
+
+async def test_a_budget_of_a_month_begins_anew_with_the_month_where_the_people_are() -> None:
+    wall = Wall("2026-03-31T21:59:58+00:00")
+    settings = {"aggregate": {"max": TOTAL, "period": "month"}, "time_zone": "Europe/Madrid"}
+    house = House(Line(whole), limited(settings), clock=wall, ledger=MemoryLedger(wall=wall))
+    told = [await house.ask() for _ in range(2)]
+    assert [each.status for each in told] == [200, 429]
+    assert told[1].header(b"retry-after") == "2"
+    assert "this month" in told[1].error["message"]
+    wall.be("2026-03-31T22:00:00+00:00")
+    assert (await house.ask()).status == 200
+
+
+async def test_a_day_and_a_week_that_end_together_are_two_budgets() -> None:
+    wall = Wall("2026-03-01T12:00:00+00:00")
+    settings = {
+        "aggregate": {"max": 10_000, "period": "week"},
+        "rules": [{"model": "*", "max": 10_000, "period": "day"}],
+    }
+    house = House(Line(whole), limited(settings), clock=wall, ledger=MemoryLedger(wall=wall))
+    assert remaining(await house.ask()) == remaining(await house.ask()) + TOTAL
+
+
+# Dollars whose price nobody knows.
+
+
+def dollars(most: float = 5, **others: Any) -> dict[str, Any]:
+    return {"unit": "dollars", "aggregate": {"max": most, "time_window": "24h"}, **others}
+
+
+async def spent(house: House) -> int:
+    """Return billionths of a dollar."""
+    want = Want(key="g1:token_rate_limiter:p0:consumer:c1:all", limit=1, window=86400, amount=0)
+    (found,) = await house.services.ledger.look([want])
+    assert found.reserved == 0
+    return found.used
+
+
+def prices(dollars_in: str, dollars_out: str, model: str = "*") -> dict[str, str]:
+    return {"model": model, "input": dollars_in, "output": dollars_out}
+
+
+async def test_an_unknown_price_is_refused_where_that_is_the_decision() -> None:
+    line = Line(whole)
+    house = House(line, limited(dollars(unknown_price="reject")))
+    told = await house.ask()
+    assert (told.status, told.error["code"]) == (403, "price_unknown")
+    assert (line.calls, await spent(house)) == ([], 0)
+
+
+async def test_an_unknown_price_that_passes_is_marked_and_counts_nothing() -> None:
+    house = House(Line(whole), limited(dollars(unknown_price="pass_through")))
+    assert (await house.ask()).status == 200
+    assert await spent(house) == 0
+    assert house.event.policy_chain[0].details["unpriced"] == "pass_through"
+
+
+async def test_an_unknown_price_is_taken_for_the_dearest_of_its_provider() -> None:
+    house = House(Line(whole), limited(dollars()))
+    assert (await house.ask()).status == 200
+    assert house.event.policy_chain[0].details["unpriced"] == "assume_max"
+    dearest = house.services.pricing.dearest("openai_compatible", Usage(input=9, output=2), at=time())
+    assert await spent(house) == -(-dearest.total // 10**15) > 0
+
+
+async def test_prices_of_a_policys_own_count_before_those_of_the_registry() -> None:
+    own = dollars(custom_pricing=[prices("1000", "2000", "m-*"), prices("1", "1")])
+    records = configured(registry(prices=(PriceRule(model="*", input="7", output="7"),)))
+    house = House(Line(whole), limited(own), records=records)
+    await house.ask()
+    assert await spent(house) == 9 * 1_000_000 + 2 * 2_000_000  # billionths, at 1000 and 2000 dollars a million
+    cost = house.event.cost
+    assert cost is not None
+    assert cost.total_usd == "0.000077"  # what is paid is what the registry says
+
+
+names = st.text(alphabet="abm-1", min_size=1, max_size=6)
+patterns = st.lists(
+    st.one_of(names, st.tuples(names, names).map("*".join), names.map("{}*".format), st.just("*")),
+    min_size=1,
+    max_size=6,
+    unique=True,
+)
+
+
+@given(patterns=patterns, model=names)
+def test_the_exact_rule_counts_then_the_one_with_the_most_letters(patterns: list[str], model: str) -> None:
+    rules = [{"model": each, "max": 10, "time_window": "1h"} for each in patterns]
+    settings = msgspec.convert({"rules": rules}, TokenRateLimiterSettings)
+    matching = [each for each in patterns if fnmatchcase(model, each)]
+    found = [budget.name.removeprefix("model:") for budget in settings.of(model)]
+    if model in patterns:
+        assert found == [model]
+    elif matching:
+        letters = max(len(each.replace("*", "")) for each in matching)
+        assert found == [min(each for each in matching if len(each.replace("*", "")) == letters)]
+    else:
+        assert found == []
 
 
 class Away:
     """A ledger whose store is gone."""
 
-    async def reserve(self, wants: Sequence[Want], *, lease: float) -> None:
+    async def reserve(self, wants: Sequence[Want], *, lease: float, beyond: bool) -> None:
         raise StateUnavailable("the store is away")
 
 
@@ -276,6 +405,12 @@ async def test_200_at_once_exceed_a_budget_by_no_more_than_what_is_in_flight() -
         (budget(10, group_by_header="a b"), "group_by_header"),
         ({"rules": [{"model": "a", "max": 1, "time_window": "1h"}] * 2}, "twice"),
         (budget(10, limit=5), "limit"),
+        ({"aggregate": {"max": 10}}, "period"),
+        ({"aggregate": {"max": 10, "time_window": "1h", "period": "day"}}, "period"),
+        ({"aggregate": {"max": 10, "period": "second"}}, "period"),
+        (budget(10, time_zone="Mars"), "Mars"),
+        (budget(10, unknown_price="free"), "unknown_price"),
+        (budget(10, custom_pricing=[{"model": "*", "input": 1.5, "output": "1"}]), "custom_pricing"),
     ],
 )
 def test_settings_that_are_wrong_are_named(settings: dict[str, Any], word: str) -> None:

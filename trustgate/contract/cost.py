@@ -4,7 +4,7 @@ The finest price there is has 18 decimals of a dollar for a million tokens: 24 f
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Final, Literal, Protocol
 
 from msgspec import Meta, Struct
 
@@ -50,18 +50,32 @@ class TokenPrices(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_
 
     input: PerMillion
     output: PerMillion
-    cached_input: PerMillion | None = None
-    cache_write: PerMillion | None = None
-    cache_write_1h: PerMillion | None = None
-    audio_input: PerMillion | None = None
-    reasoning_output: PerMillion | None = None
-    audio_output: PerMillion | None = None
+    cached_input: Annotated[
+        PerMillion | None,
+        Meta(description="US dollars for a million tokens of input that the provider had in its cache."),
+    ] = None
+    cache_write: Annotated[
+        PerMillion | None,
+        Meta(description="US dollars for a million tokens of input that was put into the provider's cache."),
+    ] = None
+    cache_write_1h: Annotated[
+        PerMillion | None, Meta(description="US dollars for a million tokens of input that was put there for an hour.")
+    ] = None
+    audio_input: Annotated[
+        PerMillion | None, Meta(description="US dollars for a million tokens of audio that was sent.")
+    ] = None
+    reasoning_output: Annotated[
+        PerMillion | None, Meta(description="US dollars for a million tokens of output that the model thought.")
+    ] = None
+    audio_output: Annotated[
+        PerMillion | None, Meta(description="US dollars for a million tokens of audio that was answered.")
+    ] = None
 
 
 class PriceTier(TokenPrices, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Prices of all tokens of a request whose input is longer than `above` tokens; unsaid ones are the rule's."""
 
-    above: Annotated[int, Meta(ge=1, le=1_000_000_000)]
+    above: Annotated[int, Meta(ge=1, le=1_000_000_000, description="How many tokens of input are not enough for it.")]
 
 
 class PriceRule(TokenPrices, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -72,8 +86,14 @@ class PriceRule(TokenPrices, frozen=True, kw_only=True, omit_defaults=True, forb
     """
 
     model: Annotated[str, Meta(min_length=1, max_length=255, description="A model's name; `*` is any run in it.")]
-    tiers: tuple[PriceTier, ...] = ()
-    effective_from: Annotated[str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2})?$", description="YYYY-MM-DD, in UTC.")] = ""
+    tiers: Annotated[tuple[PriceTier, ...], Meta(description="Prices of requests with long input.")] = ()
+    effective_from: Annotated[
+        str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2})?$", description="From when on it counts: YYYY-MM-DD, in UTC.")
+    ] = ""
+
+
+UnknownPrice = Literal["reject", "pass_through", "assume_max"]
+"""What becomes of a request whose price nobody knows: refused, let through and marked, or taken for the dearest."""
 
 
 class Pricing(Protocol):
@@ -89,9 +109,14 @@ class Pricing(Protocol):
         service_tier: str = "",
         overrides: Sequence[PriceRule] = (),
         asked: str = "",
+        before: Sequence[PriceRule] = (),
     ) -> Cost | None:
         """Return what an answer costs; None where its price is not known. Never raises.
 
         `at` is when, in Unix seconds; `service_tier` as the provider's answer has it; `asked` is the model's name in
-        the request, tried where the name in the answer is not known.
+        the request, tried where the name in the answer is not known. `before` are rules that count before `overrides`.
         """
+
+    def dearest(self, provider: str, usage: Usage, *, at: float) -> Cost:
+        """Return what an answer costs of the dearest models that a provider has; of one whose prices nobody lists, that
+        anybody has. For those who must assume something about a price that is not known. Never raises."""

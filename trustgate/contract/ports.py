@@ -99,7 +99,10 @@ class Standing(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Reservation(Struct, frozen=True, kw_only=True):
-    """What `reserve` said. `allowed` false means that nothing was reserved; which budgets were short they say."""
+    """What `reserve` said. `allowed` false means that a budget was short, and which, the standings say.
+
+    Nothing was reserved then and `id` is empty, unless it was to be reserved `beyond` what is left.
+    """
 
     id: str
     allowed: bool
@@ -110,9 +113,10 @@ class Reservation(Struct, frozen=True, kw_only=True):
 class Ledger(Protocol):
     """Budgets: reserved before, settled after, whatever happens in between. Every step is atomic over all budgets."""
 
-    async def reserve(self, wants: Sequence[Want], *, lease: float) -> Reservation:
+    async def reserve(self, wants: Sequence[Want], *, lease: float, beyond: bool = False) -> Reservation:
         """Reserve of every budget, or of none. What is not settled within `lease` seconds is free again.
 
+        `beyond` reserves also where a budget is short, for those who only look on: the answer says that it is.
         Raises StateUnavailable.
         """
 
@@ -145,7 +149,8 @@ class Cache(Protocol):
 class Services(Struct, frozen=True, kw_only=True):
     """The only way a plugin reaches the world.
 
-    `estimate(body, said)` guesses what a parsed request and the text of its answer use; `clock` is Unix seconds.
+    `estimate(body, said)` guesses what a parsed request and the text of its answer use; `expect(body, most)` what it
+    may use at most, with an answer of `most` tokens where it does not say itself. `clock` is Unix seconds.
     """
 
     limiter: Limiter
@@ -153,4 +158,5 @@ class Services(Struct, frozen=True, kw_only=True):
     cache: Cache
     pricing: Pricing
     estimate: Callable[[Any, str], Usage]
+    expect: Callable[[Any, int], Usage]
     clock: Callable[[], float] = time

@@ -36,7 +36,10 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class Deny(Struct, frozen=True, kw_only=True):
-    """Refuse. `retry_after` (seconds) is when asking again can succeed: `throttle` waits for it instead of refusing."""
+    """Refuse. `retry_after` (seconds) is when asking again can succeed: `throttle` waits for it instead of refusing.
+
+    `kept` is heeded where a policy only observes: the request goes on, and its later hooks get it back.
+    """
 
     code: str
     message: str
@@ -44,6 +47,7 @@ class Deny(Struct, frozen=True, kw_only=True):
     param: str | None = None
     retry_after: float | None = None
     retry: bool | None = None
+    kept: Any = None
     headers: Sequence[Header] = ()
     details: Details = None
 

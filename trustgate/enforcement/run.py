@@ -303,9 +303,10 @@ def _noted(link: Link, verdict: Any, started: float, trail: Trail, *, throttled:
     note(link, verdict, started, trail, throttled=throttled)
     if verdict is None:
         return _GO_ON
-    if kind is Proceed and verdict.kept is not None:
+    observes = link.policy.mode == "observe"
+    if (kind is Proceed or (kind is Deny and observes)) and verdict.kept is not None:
         trail.kept[link.policy.id] = verdict.kept
-    return _GO_ON if link.policy.mode == "observe" else verdict
+    return _GO_ON if observes else verdict
 
 
 class _Waits:

@@ -20,7 +20,7 @@ from trustgate.planes.secret import make_folder, server_secret
 from trustgate.planes.serve import Drain
 from trustgate.providers.credentials import Credentials
 from trustgate.providers.echo import EchoTransport
-from trustgate.providers.estimate import estimate_usage
+from trustgate.providers.estimate import estimate_usage, expected_usage
 from trustgate.providers.prices import PriceBook
 from trustgate.ready import Parts
 from trustgate.settings import BadSetting, Settings
@@ -84,7 +84,14 @@ def _services(settings: Settings, link: Link | None, prices: PriceBook) -> Servi
         cache: Cache = MemoryCache(max_bytes=settings.cache_max_bytes)
     else:
         limiter, ledger, cache = RedisLimiter(link), RedisLedger(link), RedisCache(link)
-    return Services(limiter=limiter, ledger=ledger, cache=cache, pricing=prices, estimate=estimate_usage)
+    return Services(
+        limiter=limiter,
+        ledger=ledger,
+        cache=cache,
+        pricing=prices,
+        estimate=estimate_usage,
+        expect=expected_usage,
+    )
 
 
 def _parts(settings: Settings, services: Services) -> Parts:

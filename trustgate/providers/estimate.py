@@ -35,6 +35,10 @@ _TEXTS: Final = frozenset(
     )
 )
 _TOOLS: Final = ("tools", "toolConfig")
+_MOST: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens")
+_CHOICES: Final = ("n", "candidateCount")
+_SETTINGS: Final = ("generationConfig", "generation_config", "inferenceConfig")
+"""Where a request says how long its answer may be and how many there are, and inside of what it may say it."""
 
 
 def estimate_tokens(text: str) -> int:
@@ -55,6 +59,28 @@ def estimate_usage(body: Any, answer: str) -> Usage:
     """Return about what a request used: `body` is its JSON in any dialect, `answer` the text that came back."""
     output = estimate_tokens(answer) + 1 if answer else 0  # the mark that ends an answer is counted too
     return Usage(input=estimate_prompt(prompt_texts(body)), output=output, estimated=True)
+
+
+def expected_usage(body: Any, most: int) -> Usage:
+    """Return what a request may use at most: with as much output as it allows itself in any dialect, in all choices.
+
+    `most` tokens are expected of an answer whose length it leaves open; 0 for operations whose answers have none.
+    """
+    output = _allowed_output(body, most) if most else 0
+    return Usage(input=estimate_prompt(prompt_texts(body)), output=output, estimated=True)
+
+
+def _allowed_output(body: Any, most: int) -> int:
+    if not isinstance(body, dict):
+        return most
+    places = [body, *(body[name] for name in _SETTINGS if isinstance(body.get(name), dict))]
+    said: list[int] = [place[name] for place in places for name in _MOST if _is_count(place.get(name))]
+    choices: list[int] = [place[name] for place in places for name in _CHOICES if _is_count(place.get(name))]
+    return (said[0] if said else most) * max([1, *choices])
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9
 
 
 def prompt_texts(body: Any) -> list[str]:

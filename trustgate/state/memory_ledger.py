@@ -50,25 +50,26 @@ class MemoryLedger:
     def __len__(self) -> int:
         return len(self._accounts.held) + len(self._holds.held) + len(self._late)
 
-    async def reserve(self, wants: Sequence[Want], *, lease: float) -> Reservation:
-        """Reserve of every budget, or of none."""
+    async def reserve(self, wants: Sequence[Want], *, lease: float, beyond: bool = False) -> Reservation:
+        """Reserve of every budget, or of none; `beyond` also where one is short."""
         now = self._clock()
         if now >= self._holds.soonest:
             self._lapse(now)
         asked = tuple(wants)
         accounts = self._open(asked, now)
         shortages = _shortages(asked, accounts)
-        if any(shortages):
+        short = any(shortages)
+        if short and not beyond:
             return Reservation(id="", allowed=False, wants=asked, standings=_stand_all(asked, accounts, shortages, now))
         if len(self._holds.held) >= self._max_keys:
             raise StateUnavailable(f"{self._max_keys} reservations are under way, which is as many as fit")
         name = str(next(self._ids))
         self._holds.put(name, now + int(lease * NANOSECONDS), asked)
         standings = []
-        for want, account in zip(asked, accounts, strict=True):
+        for want, account, shortage in zip(asked, accounts, shortages, strict=True):
             account.reserved += want.amount
-            standings.append(_stand(want, account, 0, now))
-        return Reservation(id=name, allowed=True, wants=asked, standings=tuple(standings))
+            standings.append(_stand(want, account, shortage, now))
+        return Reservation(id=name, allowed=not short, wants=asked, standings=tuple(standings))
 
     async def settle(self, reservation: Reservation, amounts: Sequence[int]) -> tuple[Standing, ...]:
         """Count what was really used, once; of what was never reserved nothing is counted."""

@@ -69,6 +69,7 @@ RESERVE = Script(
     ACCOUNTS
     + """
 local id, lease = ARGV[2], tonumber(ARGV[3 + 6 * #KEYS / 2])
+local beyond = ARGV[4 + 6 * #KEYS / 2] == '1'
 local shortages, before, short = {}, {}, false
 for i = 1, #KEYS / 2 do
   local account, limit, amount, strict = open(i)
@@ -79,7 +80,7 @@ end
 local replies = {}
 for i = 1, #KEYS / 2 do
   local account, limit, amount, strict = open(i)
-  if lease > 0 and not short then
+  if lease > 0 and (beyond or not short) then
     account.reserved = account.reserved + amount
     redis.call('HSET', account.key, 'r', account.reserved, 'p', account.seen)
     redis.call('ZADD', account.holds, now + lease, string.format('%s:%d:%.0f', id, i, amount))
@@ -126,13 +127,13 @@ class RedisLedger:
         self._process = token_hex(8)
         self._ids = count(1)
 
-    async def reserve(self, wants: Sequence[Want], *, lease: float) -> Reservation:
-        """Reserve of every budget, or of none."""
+    async def reserve(self, wants: Sequence[Want], *, lease: float, beyond: bool = False) -> Reservation:
+        """Reserve of every budget, or of none; `beyond` also where one is short."""
         asked = tuple(wants)
         name = f"{self._process}-{next(self._ids)}"
-        standings = await self._reserve(name, asked, max(1, round(lease * MICROSECONDS)))
+        standings = await self._reserve(name, asked, max(1, round(lease * MICROSECONDS)), beyond=beyond)
         allowed = not any(standing.short for standing in standings)
-        return Reservation(id=name if allowed else "", allowed=allowed, wants=asked, standings=standings)
+        return Reservation(id=name if allowed or beyond else "", allowed=allowed, wants=asked, standings=standings)
 
     async def settle(self, reservation: Reservation, amounts: Sequence[int]) -> tuple[Standing, ...]:
         """Count what was really used, once; of what was never reserved nothing is counted."""
@@ -141,12 +142,12 @@ class RedisLedger:
 
     async def look(self, wants: Sequence[Want]) -> tuple[Standing, ...]:
         """Say how budgets stand, and which `reserve` would find short."""
-        return await self._reserve("", wants, 0)
+        return await self._reserve("", wants, 0, beyond=False)
 
-    async def _reserve(self, name: str, wants: Sequence[Want], lease: int) -> tuple[Standing, ...]:
+    async def _reserve(self, name: str, wants: Sequence[Want], lease: int, *, beyond: bool) -> tuple[Standing, ...]:
         for want in wants:
             check_amount(want.amount)
-        return await self._run(RESERVE, name, wants, (0,) * len(wants), lease)
+        return await self._run(RESERVE, name, wants, (0,) * len(wants), lease, int(beyond))
 
     async def _run(
         self, script: Script, name: str, wants: Sequence[Want], used: Sequence[int], *rest: int

@@ -7,11 +7,12 @@ from msgspec import Meta
 
 from trustgate import PolicySettings
 
+Positive = Annotated[int, Meta(gt=0)]
 UNITS = {"bytes": 1, "kilobytes": 1024, "megabytes": 1024 * 1024}
 
 
 class RequestSizeLimiterSettings(PolicySettings, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
-    """Refuses requests whose body is too large, in bytes or in characters, before anybody is paid to read them."""
+    """Refuses requests that are too large, in bytes, characters or tokens, before anybody is paid to read them."""
 
     title: ClassVar[str] = "Request size limiter"
     rewrites: ClassVar[bool] = False
@@ -27,6 +28,10 @@ class RequestSizeLimiterSettings(PolicySettings, frozen=True, kw_only=True, forb
     max_chars_per_request: Annotated[
         int, Meta(gt=0, description="The most characters (Unicode code points) that a body may have as it was sent.")
     ] = 100_000
+    max_tokens_per_request: Annotated[
+        Positive | None,
+        Meta(description="The most tokens that a request may have to be read, as they are estimated; without it any."),
+    ] = None
     require_content_length: Annotated[
         bool, Meta(description="Refuse a body whose length is not announced by `Content-Length`.")
     ] = False

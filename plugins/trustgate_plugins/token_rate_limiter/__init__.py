@@ -6,6 +6,8 @@ from hashlib import blake2b
 from math import ceil
 from typing import Any
 
+from msgspec import Struct
+
 from trustgate import (
     Chosen,
     Cost,
@@ -19,7 +21,6 @@ from trustgate import (
     Standing,
     Usage,
     Verdict,
-    Want,
     hookimpl,
 )
 from trustgate_plugins.token_rate_limiter.settings import NANO, Budget, TokenRateLimiterSettings
@@ -30,8 +31,20 @@ LEASE = 900.0
 """Seconds after which a reservation is free that nobody settled, because its process died."""
 _FINEST = 10**24 // NANO
 """An amount of a cost is so much finer than a billionth of a dollar."""
-_MOST = ("max_completion_tokens", "max_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens")
-_WITHIN = ("generationConfig", "generation_config", "inferenceConfig")
+
+
+class Held(Struct, frozen=True):
+    """What one request has reserved, and whether its price had to be assumed."""
+
+    reservation: Reservation
+    unpriced: bool
+
+
+class Amount(Struct, frozen=True):
+    """How much a request may use, in tokens or billionths of a dollar; `unpriced` where nobody knows its price."""
+
+    units: int
+    unpriced: bool = False
 
 
 @hookimpl
@@ -46,46 +59,50 @@ async def pre_call(
     settings: TokenRateLimiterSettings,
     policy: PolicyRef,
     services: Services,
-    kept: Reservation | None,
+    kept: Held | None,
 ) -> Verdict:
     if kept is not None:  # of the target before, which came to nothing
-        await services.ledger.settle(kept, [0] * len(kept.wants))
+        await services.ledger.settle(kept.reservation, [0] * len(kept.reservation.wants))
     budgets = settings.of(target.model)
     if not budgets:
         return None
-    amount = _estimated(ctx, target, settings, services)
-    who = _who(ctx, settings, policy)
-    wants = [
-        Want(key=f"{who}:{each.name}", limit=each.limit, window=each.window, amount=amount, strict=settings.strict)
-        for each in budgets
-    ]
-    held = await services.ledger.reserve(wants, lease=LEASE)
-    at = _telling(held.standings)
-    headers = _headers(settings, budgets[at], held.standings[at])
-    if held.allowed:
-        return Proceed(kept=held, headers=headers, details=_details(settings, budgets[at], held.standings[at], amount))
+    amount = _expected(ctx, target, settings, services)
+    if amount.unpriced and settings.unknown_price == "reject":
+        return _unpriced(target)
+    now, who = services.clock(), _who(ctx, settings, policy)
+    wants = [each.want(who, amount.units, now, strict=settings.strict) for each in budgets]
+    reservation = await services.ledger.reserve(wants, lease=LEASE, beyond=policy.mode == "observe")
+    held = Held(reservation, amount.unpriced) if reservation.id else None
+    at = _telling(reservation.standings)
+    budget, standing = budgets[at], reservation.standings[at]
+    headers, details = _headers(settings, budget, standing), _details(settings, budget, standing, amount)
+    if reservation.allowed:
+        return Proceed(kept=held, headers=headers, details=details)
     if settings.downgrade_to and target.model != settings.downgrade_to:
         told = f"{target.model} -> {settings.downgrade_to}".encode("ascii", "replace")
-        return Proceed(
-            model=settings.downgrade_to,
-            headers=[(b"x-ag-model-downgraded", told)],
-            details=_details(settings, budgets[at], held.standings[at], amount),
-        )
-    return _deny(settings, budgets[at], held.standings[at], headers, amount)
+        asked = [(b"x-ag-model-downgraded", told)]
+        return Proceed(model=settings.downgrade_to, kept=held, headers=asked, details=details)
+    return _deny(settings, budget, standing, headers=headers, details=details, kept=held)
 
 
 @hookimpl
 async def post_response(
-    outcome: Outcome, settings: TokenRateLimiterSettings, services: Services, kept: Reservation | None
+    outcome: Outcome, settings: TokenRateLimiterSettings, services: Services, kept: Held | None
 ) -> None:
     if kept is not None:
-        await services.ledger.settle(kept, [_used(outcome, settings)] * len(kept.wants))
+        amount = _used(outcome, settings, services)
+        await services.ledger.settle(kept.reservation, [amount] * len(kept.reservation.wants))
 
 
-def _used(outcome: Outcome, settings: TokenRateLimiterSettings) -> int:
-    if settings.unit == "dollars":
-        return _nano(outcome.cost)
-    return _counted(outcome.usage, settings) if outcome.usage else 0
+def _used(outcome: Outcome, settings: TokenRateLimiterSettings, services: Services) -> int:
+    if settings.unit == "tokens":
+        return _counted(outcome.usage, settings) if outcome.usage else 0
+    target = outcome.target
+    if target is None or outcome.usage is None:
+        return 0
+    if outcome.cost is not None and not settings.custom_pricing:
+        return _nano(outcome.cost)  # to the last digit what the event says
+    return _priced(target, outcome.usage, settings, services).units
 
 
 def _counted(usage: Usage, settings: TokenRateLimiterSettings) -> int:
@@ -93,36 +110,29 @@ def _counted(usage: Usage, settings: TokenRateLimiterSettings) -> int:
     return {"total": entered + usage.output, "input": entered, "output": usage.output}[settings.counting]
 
 
-def _estimated(ctx: RequestContext, target: Chosen, settings: TokenRateLimiterSettings, services: Services) -> int:
+def _expected(ctx: RequestContext, target: Chosen, settings: TokenRateLimiterSettings, services: Services) -> Amount:
     """Return what a request may use at most, as far as it says so itself."""
     body = ctx.body.json() if ctx.operation.body == "json" and ctx.body.raw else {}
-    asked = services.estimate(body, "").input
-    answer = _allowed_output(body, settings.default_output_tokens) if ctx.operation.family == "chat" else 0
-    usage = Usage(input=asked, output=answer, estimated=True)
-    if settings.unit == "tokens":
-        return _counted(usage, settings)
-    price = services.pricing.price
-    return _nano(price(target.provider, target.model, usage, at=services.clock(), overrides=target.prices))
+    usage = services.expect(body, settings.default_output_tokens if ctx.operation.family == "chat" else 0)
+    return (
+        _priced(target, usage, settings, services) if settings.unit == "dollars" else Amount(_counted(usage, settings))
+    )
 
 
-def _nano(cost: Cost | None) -> int:
+def _priced(target: Chosen, usage: Usage, settings: TokenRateLimiterSettings, services: Services) -> Amount:
+    pricing, now = services.pricing, services.clock()
+    own = settings.custom_pricing
+    cost = pricing.price(target.provider, target.model, usage, at=now, overrides=target.prices, before=own)
+    if cost is not None:
+        return Amount(_nano(cost))
+    if settings.unknown_price == "assume_max":
+        return Amount(_nano(pricing.dearest(target.provider, usage, at=now)), unpriced=True)
+    return Amount(0, unpriced=True)
+
+
+def _nano(cost: Cost) -> int:
     """Return billionths of a dollar, rounded up: a budget is never used for less than its events say."""
-    return 0 if cost is None else -(-cost.total // _FINEST)
-
-
-def _allowed_output(body: Any, default: int) -> int:
-    if not isinstance(body, Mapping):
-        return default
-    places = [body, *(body[name] for name in _WITHIN if isinstance(body.get(name), Mapping))]
-    said: list[int] = [place[name] for place in places for name in _MOST if _is_count(place.get(name))]
-    times: list[int] = [
-        place[name] for place in places for name in ("n", "candidateCount") if _is_count(place.get(name))
-    ]
-    return (said[0] if said else default) * max([1, *times])
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9
+    return -(-cost.total // _FINEST)
 
 
 def _who(ctx: RequestContext, settings: TokenRateLimiterSettings, policy: PolicyRef) -> str:
@@ -162,20 +172,23 @@ def _usd(nano: int) -> bytes:
     return b"%d.%06d" % (nano // NANO, nano % NANO // 1000)
 
 
-def _details(settings: TokenRateLimiterSettings, budget: Budget, standing: Standing, amount: int) -> Mapping[str, Any]:
-    return {
+def _details(
+    settings: TokenRateLimiterSettings, budget: Budget, standing: Standing, amount: Amount
+) -> Mapping[str, Any]:
+    details = {
         "unit": settings.unit,
         "budget": budget.name,
         "window": budget.told,
         "limit": standing.limit,
         "used": standing.used,
         "reserved": standing.reserved,
-        "estimate": amount,
+        "estimate": amount.units,
     }
+    return details | {"unpriced": settings.unknown_price} if amount.unpriced else details
 
 
 def _deny(
-    settings: TokenRateLimiterSettings, budget: Budget, standing: Standing, headers: tuple[Header, ...], amount: int
+    settings: TokenRateLimiterSettings, budget: Budget, standing: Standing, *, headers: tuple[Header, ...], **told: Any
 ) -> Deny:
     wait = max(1.0, standing.retry_after)
     what, code = (
@@ -187,5 +200,14 @@ def _deny(
         status=429,
         retry_after=wait,
         headers=headers,
-        details=_details(settings, budget, standing, amount),
+        **told,
+    )
+
+
+def _unpriced(target: Chosen) -> Deny:
+    return Deny(
+        code="price_unknown",
+        message=f'Nobody knows what the model "{target.model[:255]}" costs, and this gateway counts dollars. '
+        "Ask for another model, or have its price entered.",
+        details={"model": target.model[:255], "provider": target.provider},
     )

@@ -43,7 +43,7 @@ async def test_what_a_policy_is_without_being_told(api: Api, world: World) -> No
         "priority": 0,
         "parallel": True,
         "settings": SETTINGS,
-        "stages": ["pre_request"],
+        "stages": ["pre_request", "pre_call", "post_response"],
         "mode": "enforce",
     }
     assert {key: made[key] for key in expected} == expected
@@ -75,10 +75,10 @@ async def test_short_names_are_stored_as_the_full_ones(
         ({"priority": 1.5}, "priority"),
         ({"priority": 2**40}, "priority"),
         ({"parallel": "x"}, "parallel"),
-        ({"settings": {}}, "settings: missing the required field `limit`"),
+        ({"settings": {}}, "settings: `limit` and `window`"),
         ({"settings": []}, "settings"),
         ({"settings": SETTINGS | {"foo": 1, "bar": 2}}, "unknown field foo, bar"),
-        ({"settings": SETTINGS | {"limit": "10"}}, "settings.limit: Expected `int`, got `str`"),
+        ({"settings": SETTINGS | {"limit": "10"}}, "settings.limit: Expected `int | null`, got `str`"),
         ({"settings": SETTINGS | {"limit": 0}}, "settings.limit"),
         ({"settings": SETTINGS | {"limit": 2**70}}, "settings.limit"),
         ({"settings": SETTINGS | {"window": "soon"}}, "settings.window"),

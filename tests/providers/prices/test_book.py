@@ -4,6 +4,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -31,7 +32,7 @@ def dollars(cost: Cost | None) -> Decimal | None:
 
 
 def price(
-    provider: str, model: str, usage: Usage = ONE, *rules: PriceRule, at: float = NOW, **more: str
+    provider: str, model: str, usage: Usage = ONE, *rules: PriceRule, at: float = NOW, **more: Any
 ) -> Cost | None:
     return BOOK.price(provider, model, usage, at=at, overrides=rules, **more)
 

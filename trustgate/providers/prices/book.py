@@ -5,11 +5,13 @@ from typing import Final
 
 from trustgate.contract.cost import Cost, PriceRule
 from trustgate.contract.usage import Usage
+from trustgate.providers.prices.dearest import dearest
 from trustgate.providers.prices.names import TIERS, names_of
 from trustgate.providers.prices.overrides import Overrides
 from trustgate.providers.prices.rates import Rates, cost_of
 from trustgate.providers.prices.shipped import Listing, shipped
 
+_DAY: Final = 86_400
 MOST: Final = 8192
 """Models and registries that are remembered; model names come from callers, so there must be an end to it."""
 
@@ -35,14 +37,17 @@ class PriceBook:
         service_tier: str = "",
         overrides: Sequence[PriceRule] = (),
         asked: str = "",
+        before: Sequence[PriceRule] = (),
     ) -> Cost | None:
         """Return what an answer costs; None where its price is not known. Never raises.
 
         `at` is when, in Unix seconds; `service_tier` as the provider's answer has it; `asked` is the model's name in
-        the request, tried where the name in the answer is not known. `overrides` are remembered by identity: hand
-        over the registry's own tuple, not a copy of it.
+        the request, tried where the name in the answer is not known. `overrides`, and `before` that count before
+        them, are remembered by identity: hand over the registry's own tuple, not a copy of it.
         """
-        rates = self._own(overrides, provider, model, asked, at) if overrides else None
+        rates = self._own(before, provider, model, asked, at) if before else None
+        if rates is None and overrides:
+            rates = self._own(overrides, provider, model, asked, at)
         if rates is None:
             tier = service_tier if service_tier in TIERS else ""
             listing = self._listing(provider, model, tier)
@@ -50,6 +55,10 @@ class PriceBook:
                 listing = self._listing(provider, asked, tier)
             rates = listing.rates(at) if listing is not None else None
         return cost_of(rates, usage) if rates is not None else None
+
+    def dearest(self, provider: str, usage: Usage, *, at: float) -> Cost:
+        """Return what an answer costs of the dearest models that a provider has, or anybody where it lists none."""
+        return dearest(provider, at // _DAY * _DAY).cost(usage)
 
     def _own(self, rules: Sequence[PriceRule], provider: str, model: str, asked: str, at: float) -> Rates | None:
         known = self._overrides.get(id(rules))  # which stays theirs, because they are kept beside it

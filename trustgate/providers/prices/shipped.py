@@ -5,7 +5,7 @@ of its answers into integers. Source: https://github.com/pydantic/genai-prices, 
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from functools import lru_cache
@@ -101,6 +101,11 @@ class Shipped:
         """Return what one of our providers has, by slug; what goes by no name that could be asked for is left out."""
         offers = [offer for model in self._models(provider) if (offer := self._offer(provider, model))]
         return tuple(sorted(offers, key=lambda offer: offer.slug))
+
+    def models_of(self, theirs: str) -> "Sequence[ModelInfo]":
+        """Return the models of one of genai-prices' providers, or of all of them."""
+        chosen = [self._by_id[theirs]] if theirs in self._by_id else [] if theirs else self._all
+        return [model for provider in chosen for model in provider.models]
 
     def _offer(self, provider: str, model: "ModelInfo") -> Offer | None:
         for name in (model.id, *_equals(model.match)):
