@@ -17,6 +17,8 @@ PORT = "a whole number 1 to 65535"
 DURATION = "a duration above zero such as 500ms, 30s or 5m"
 FLAG = "1, true, yes, on, 0, false, no or off"
 
+GUARDS = ("OPENAI_MODERATION_BASE_URL", "TRUSTGUARD_BASE_URL", "TRUSTGUARD_CLIENT_ID", "TRUSTGUARD_CLIENT_SECRET")
+
 ACCEPTED: list[tuple[str, str, str, Any]] = [
     ("APP_ENV", "staging", "app_env", "staging"),
     ("APPLICATION_VERSION", "1.2.3", "version", "1.2.3"),
@@ -45,6 +47,7 @@ ACCEPTED: list[tuple[str, str, str, Any]] = [
     ("PROVIDER_MAX_ANSWER_BYTES", "1024", "limits.max_buffered_answer_bytes", 1024),
     ("SERVER_SHUTDOWN_GRACE", "1m30s", "limits.grace", 90.0),
     ("POLICY_TIMEOUT", "250ms", "limits.policy_timeout", 0.25),
+    *((name, "x", "variables", {name: "x"}) for name in GUARDS),
     ("POLICY_THROTTLE_WAIT", "2s", "limits.throttle_wait", 2.0),
     ("PROVIDER_CONNECT_TIMEOUT", "1s", "clocks.connect", 1.0),
     ("PROVIDER_RESPONSE_HEADER_TIMEOUT", "2s", "clocks.first_byte", 2.0),

@@ -3,6 +3,9 @@
 from typing import Any
 
 from trustgate import Services
+from trustgate.forwarding.outbound import HttpOutbound
+from trustgate.forwarding.transport import Pool
+from trustgate.providers.credentials import Credentials
 from trustgate.providers.estimate import estimate_usage, expected_usage
 from trustgate.providers.prices import PriceBook
 from trustgate.state.memory import MemoryLimiter
@@ -15,6 +18,7 @@ def services(**others: Any) -> Services:
         "limiter": MemoryLimiter(),
         "ledger": MemoryLedger(),
         "cache": MemoryCache(),
+        "http": HttpOutbound(Pool(), Credentials().signing),
         "pricing": PriceBook(),
         "estimate": estimate_usage,
         "expect": expected_usage,

@@ -1,5 +1,6 @@
 """TrustGate: a gateway for LLM and agent traffic. This module is what a plugin imports."""
 
+from trustgate.contract.addresses import check_url
 from trustgate.contract.calendar import Calendar, Period, TimeZone, time_zone
 from trustgate.contract.context import (
     AnswerView,
@@ -16,13 +17,25 @@ from trustgate.contract.cost import Cost, PerMillion, PriceRule, UnknownPrice
 from trustgate.contract.cost import plain as plain_usd
 from trustgate.contract.edits import REMOVED, Edits, Inserted, Path
 from trustgate.contract.globs import one_of, vagueness
+from trustgate.contract.guarding import (
+    GuardSettings,
+    Judged,
+    Subject,
+    judge_answer,
+    judge_chunk,
+    judge_request,
+    judge_window,
+)
 from trustgate.contract.hookspecs import hookimpl
 from trustgate.contract.policy import Duration, PolicyRef, PolicySettings, Secret, seconds
 from trustgate.contract.ports import (
     Allowance,
+    HttpAnswer,
     Limiter,
     Reservation,
     Services,
+    ServiceUnavailable,
+    Signing,
     Standing,
     StateUnavailable,
     Take,
@@ -64,7 +77,10 @@ __all__ = [
     "Duration",
     "Edits",
     "Function",
+    "GuardSettings",
+    "HttpAnswer",
     "Inserted",
+    "Judged",
     "Limiter",
     "OfferedTool",
     "Operation",
@@ -85,9 +101,12 @@ __all__ = [
     "Rewrite",
     "Role",
     "Secret",
+    "ServiceUnavailable",
     "Services",
+    "Signing",
     "Standing",
     "StateUnavailable",
+    "Subject",
     "Take",
     "TimeZone",
     "ToolCall",
@@ -97,7 +116,12 @@ __all__ = [
     "Usage",
     "Verdict",
     "Want",
+    "check_url",
     "hookimpl",
+    "judge_answer",
+    "judge_chunk",
+    "judge_request",
+    "judge_window",
     "one_of",
     "plain_usd",
     "seconds",

@@ -86,7 +86,7 @@ class Carrier:
             parts = answer_lens(ctx.operation.name, streamed=False)
             view = partial(buffered.view, status, hearing.caller, parts=parts)
             ruling = await self._runner.pre_response(caller.chains, ctx, view(raw), exchange.trail, view)
-            exchange.extra += ruling.headers
+            exchange.tell(ruling.headers)
             if ruling.stop is not None:
                 return stopped_by(exchange, ruling)
             raw = raw if ruling.body is None else ruling.body
@@ -170,7 +170,7 @@ class Carrier:
         parts_of = answer_lens(ctx.operation.name, streamed=True)
         view = partial(buffered.view_of_stream, upstream.status, lens, parts=parts_of)
         ruling = await self._runner.pre_response(caller.chains, ctx, view(b"".join(parts)), exchange.trail, view)
-        exchange.extra += ruling.headers
+        exchange.tell(ruling.headers)
         stopped = None if ruling.stop is None else stopped_by(exchange, ruling)
         return stopped, Replay(upstream, parts if ruling.body is None else [ruling.body])
 

@@ -234,7 +234,7 @@ class Lifecycle:
         ruling = await self._runner.pre_request(caller.chains, ctx, exchange.trail, partial(reread, ctx))
         exchange.ctx = ruling.ctx
         exchange.record.model = ruling.ctx.body.model
-        exchange.extra += ruling.headers
+        exchange.tell(ruling.headers)
         return ruling
 
     async def _models(self, caller: CallerReady, asked: Asked, ctx: RequestContext) -> Whole:

@@ -130,6 +130,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     no_proxy: str = ""
     openai_api_key: str = ""
     references: References = References()
+    variables: Mapping[str, str] = {}
 
     @property
     def production(self) -> bool:
@@ -248,8 +249,20 @@ def _settings(read: Reader) -> Settings:
         proxies=_proxies(read),
         no_proxy=read.text("NO_PROXY", read.text("no_proxy")),
         openai_api_key=read.text("OPENAI_API_KEY"),
+        variables=_variables(read),
         references=_references(read),  # last: what was read before is ours, and no registry's
     )
+
+
+def _variables(read: Reader) -> Mapping[str, str]:
+    """Return what plugins may read: the same for all policies of a process."""
+    told = {
+        "OPENAI_MODERATION_BASE_URL": read.text("OPENAI_MODERATION_BASE_URL"),
+        "TRUSTGUARD_BASE_URL": read.text("TRUSTGUARD_BASE_URL"),
+        "TRUSTGUARD_CLIENT_ID": read.text("TRUSTGUARD_CLIENT_ID"),
+        "TRUSTGUARD_CLIENT_SECRET": read.text("TRUSTGUARD_CLIENT_SECRET"),
+    }
+    return {name: value for name, value in told.items() if value}
 
 
 def _references(read: Reader) -> References:

@@ -114,6 +114,10 @@ class Exchange:
         self.reply: Whole | Passing | None = None
         self.headers: list[Header] = []
 
+    def tell(self, headers: Sequence[Header]) -> None:
+        """Tell the caller this too; what it is told already it is not told twice."""
+        self.extra += [each for each in headers if each not in self.extra] if self.extra else headers
+
     def tell_of_target(self, headers: Sequence[Header]) -> None:
         """Tell the caller what policies say of the target that is asked now, in the place of what they said of the one
         before."""

@@ -1,7 +1,10 @@
 """The rows of the table: what each policy of this repository does, and what provokes it."""
 
+from functools import partial
+
 from tests.lifecycle.kit import Line, completion, whole
-from tests.plugins.table import Denies, Nothing, Other, Rewrites, Shown
+from tests.plugins.judges import BAD, GUARDS, MASK, NUMBER, near
+from tests.plugins.table import Both, Denies, Nothing, Other, Rewrites, Shown
 from tests.plugins.talk import Turn, said
 from trustgate_plugins import (
     cors,
@@ -39,7 +42,25 @@ async def browsers_are_answered(dialect: str) -> None:
         assert (told.status, told.header(b"access-control-allow-origin")) == (200, allowed)
 
 
+def guard(name: str) -> Shown:
+    """A guard that asks a service: what it does to requests it does to answers and streams."""
+    guard, bad = GUARDS[name], f"Now {BAD} them all, and all of their friends."
+    said = f"Call {NUMBER} now."
+    rewrites = Rewrites(turn=Turn(text=said), said=said, there=(f"Call {MASK} now.",), gone=(NUMBER,))
+    denies = Denies(code=guard.code, refused=Turn(text=bad), bad=bad, good="All is well, and it has ended well.")
+    cell = Both(denies=denies, rewrites=rewrites) if guard.masks else denies
+    return Shown(
+        plugin=guard.plugin,
+        settings=guard.settings("http://guard.test"),
+        request=cell,
+        answer=cell,
+        stream=cell,
+        services=partial(near, name),
+    )
+
+
 ROWS: dict[str, Shown] = {
+    **{name: guard(name) for name in GUARDS},
     "cors": Shown(
         plugin=cors,
         settings=PAGE,

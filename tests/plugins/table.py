@@ -45,6 +45,14 @@ class Rewrites(Struct, frozen=True, kw_only=True):
     does: str = "rewrites"
 
 
+class Both(Struct, frozen=True, kw_only=True):
+    """A policy that does both."""
+
+    denies: Denies
+    rewrites: Rewrites
+    does: str = "denies, rewrites"
+
+
 class Nothing(Struct, frozen=True):
     """The policy leaves it alone, and why."""
 
@@ -59,7 +67,7 @@ class Other(Struct, frozen=True):
     check: Callable[[str], Any]
 
 
-Cell = Denies | Rewrites | Nothing | Other
+Cell = Denies | Rewrites | Both | Nothing | Other
 
 
 class Shown(Struct, frozen=True, kw_only=True):
@@ -104,6 +112,9 @@ def pieces(text: str) -> Sequence[str]:
 async def show(shown: Shown, part: Part, dialect: str) -> None:
     """Show one cell in one dialect."""
     match shown.cell(part):
+        case Both() as both:
+            for cell in (both.denies, both.rewrites):
+                await show(replace(shown, **{part: cell}), part, dialect)
         case Denies() as denies if part == "request":
             await _request_denied(shown, denies, dialect)
         case Denies() as denies:

@@ -52,6 +52,10 @@ class PolicySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Return how many characters of a live stream `on_chunk` must be able to see and change at once."""
         return 0
 
+    def takes(self) -> float:
+        """Return for how many seconds a hook may wait, where the policy does not say; 0 is POLICY_TIMEOUT."""
+        return 0.0
+
     def line(self, ctx: RequestContext, policy: "PolicyRef") -> str:  # noqa: ARG002 - for those that override it
         """Return who waits behind whom in mode `throttle`: requests of one line are asked about in their order."""
         return ctx.caller.consumer_id

@@ -1,17 +1,25 @@
 """The world as plugins may reach it. Each port has at least two implementations and one contract test."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import time
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from trustgate.contract.cost import Pricing
+from trustgate.contract.upstream import Header
 from trustgate.contract.usage import Usage
 
 
 class StateUnavailable(Exception):
     """The store behind a port cannot be reached; the policy's `on_error` decides what that means."""
+
+
+class ServiceUnavailable(Exception):
+    """A service that a policy asks gave no answer that can be used, or is not asked because it just failed.
+
+    `on_error` decides what that means. The message is for operators: it holds no content and no secrets.
+    """
 
 
 class Take(Struct, frozen=True, kw_only=True):
@@ -146,17 +154,68 @@ class Cache(Protocol):
         """Forget. Raises StateUnavailable."""
 
 
+class HttpAnswer(Struct, frozen=True, kw_only=True):
+    """What a service answered, whole; header names are lower case."""
+
+    status: int
+    headers: Sequence[Header]
+    body: bytes
+
+
+class Signing(Struct, frozen=True, kw_only=True):
+    """By what a call to AWS is signed: access keys, or a role (its ARN) that this host's identity assumes."""
+
+    region: str
+    service: str
+    access_key_id: str = ""
+    secret_access_key: str = ""
+    session_token: str = ""
+    role: str = ""
+
+    def __repr__(self) -> str:
+        """Say for what; the keys are secret."""
+        return f"Signing({self.service}, {self.region})"
+
+
+class Outbound(Protocol):
+    """HTTP to services that policies ask. One that keeps failing is not asked for a while: then the answer is quick."""
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Sequence[Header] = (),
+        body: bytes = b"",
+        within: float,
+        signing: Signing | None = None,
+        most: int = 1024 * 1024,
+    ) -> HttpAnswer:
+        """Return a whole answer of at most `most` bytes; redirects are not followed.
+
+        Statuses of 500 and above, and 429, count as failures for the circuit of that origin, but are returned. Raises
+        ServiceUnavailable when there was no answer within `within` seconds, and at once while the circuit is open.
+        """
+
+
 class Services(Struct, frozen=True, kw_only=True):
     """The only way a plugin reaches the world.
 
     `estimate(body, said)` guesses what a parsed request and the text of its answer use; `expect(body, most)` what it
-    may use at most, with an answer of `most` tokens where it does not say itself. `clock` is Unix seconds.
+    may use at most, with an answer of `most` tokens where it does not say itself. `clock` is Unix seconds. `variables`
+    are settings of the process that plugins read.
     """
 
     limiter: Limiter
     ledger: Ledger
     cache: Cache
+    http: Outbound
     pricing: Pricing
     estimate: Callable[[Any, str], Usage]
     expect: Callable[[Any, int], Usage]
     clock: Callable[[], float] = time
+    variables: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        """Say nothing of the variables: there are secrets among them."""
+        return "Services()"

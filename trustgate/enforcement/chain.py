@@ -153,7 +153,7 @@ def _link(
         stage=stage,
         call=_bind(hook, stage, given),
         on_error=policy.on_error or settings.on_error,
-        timeout=policy.timeout_ms / 1000 or timeout,
+        timeout=policy.timeout_ms / 1000 or settings.takes() or timeout,
         hold_back=settings.hold_back() if stage == "on_chunk" else 0,
         step=settings.step() if stage == "on_chunk" else 0,
         buffers_stream=stage == "pre_response" and settings.buffers_stream,

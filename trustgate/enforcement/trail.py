@@ -8,13 +8,13 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from trustgate.contract.event import PolicyFinding
-from trustgate.contract.ports import StateUnavailable
+from trustgate.contract.ports import ServiceUnavailable, StateUnavailable
 from trustgate.contract.prompt import Unreadable
 from trustgate.contract.verdict import Answer, Deny, Proceed
 from trustgate.enforcement.chain import CannotDecide, Link
 
 log = logging.getLogger("trustgate.enforcement")
-_OUR_WORDS: Final = (CannotDecide, StateUnavailable, Unreadable)
+_OUR_WORDS: Final = (CannotDecide, StateUnavailable, ServiceUnavailable, Unreadable)
 """Exceptions whose messages are written for operators, without content; what others say stays in their own log."""
 
 

@@ -13,6 +13,7 @@ from trustgate.contract.upstream import Transport
 from trustgate.enforcement.plugins import load_plugins
 from trustgate.forwarding.by_scheme import ByScheme
 from trustgate.forwarding.httpx_adapter import Proxies, make_transport
+from trustgate.forwarding.outbound import HttpOutbound
 from trustgate.lifecycle import Lifecycle
 from trustgate.planes.house import DataPlane, readiness
 from trustgate.planes.probes import Probes
@@ -77,7 +78,15 @@ def _link(settings: Settings) -> Link | None:
     return Link(settings.redis) if settings.redis.host else None
 
 
-def _services(settings: Settings, link: Link | None, prices: PriceBook) -> Services:
+def _credentials(settings: Settings) -> Credentials:
+    return Credentials(settings.references)
+
+
+def _outbound(transport: Transport, credentials: Credentials) -> HttpOutbound:
+    return HttpOutbound(transport, credentials.signing)
+
+
+def _services(settings: Settings, link: Link | None, prices: PriceBook, http: HttpOutbound) -> Services:
     if link is None:
         limiter: Limiter = MemoryLimiter()
         ledger: Ledger = MemoryLedger()
@@ -88,18 +97,20 @@ def _services(settings: Settings, link: Link | None, prices: PriceBook) -> Servi
         limiter=limiter,
         ledger=ledger,
         cache=cache,
+        http=http,
         pricing=prices,
         estimate=estimate_usage,
         expect=expected_usage,
+        variables=settings.variables,
     )
 
 
-def _parts(settings: Settings, services: Services) -> Parts:
+def _parts(settings: Settings, services: Services, credentials: Credentials) -> Parts:
     return Parts(
         plugins=load_plugins(settings.plugins),
         services=services,
         clocks=settings.clocks,
-        credentials=Credentials(settings.references),
+        credentials=credentials,
         base_domain=settings.gateway_base_domain,
         policy_timeout=settings.limits.policy_timeout,
     )
@@ -179,8 +190,10 @@ class Ground(containers.DeclarativeContainer):
     transport = providers.Singleton(_transport, settings)
     prices = providers.Singleton(PriceBook)
     link = providers.Singleton(_link, settings)
-    policy_services = providers.Singleton(_services, settings, link, prices)
-    parts = providers.Singleton(_parts, settings, policy_services)
+    credentials = providers.Singleton(_credentials, settings)
+    outbound = providers.Singleton(_outbound, transport, credentials)
+    policy_services = providers.Singleton(_services, settings, link, prices, outbound)
+    parts = providers.Singleton(_parts, settings, policy_services, credentials)
     meters = providers.Singleton(_meters, settings)
     fanout = providers.Singleton(_fanout, settings, meters, prices)
     loop_lag = providers.Singleton(LoopLag, meters.provided.registry)

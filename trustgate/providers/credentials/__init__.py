@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from trustgate.config.records import ApiKeyAuth, AwsAuth, AzureAuth, OAuth2Auth, ProviderAuth
+from trustgate.contract.ports import Signing
 from trustgate.contract.upstream import CannotAuthorise, Credential, Header
 from trustgate.providers.credentials import aws, azure, google, oauth2
 from trustgate.providers.credentials.keys import check_key
@@ -58,6 +59,21 @@ class Credentials:
     def project(self, auth: ProviderAuth) -> str:
         """Return the project that a service account is of; empty where there is none. Raises BadCredential."""
         return project_of(auth, self.references)
+
+    def signing(self, told: Signing) -> Credential:
+        """Return what signs calls of policies to AWS; the same object each time. Raises BadCredential."""
+        block = AwsAuth(
+            region=told.region,
+            access_key_id=told.access_key_id,
+            secret_access_key=told.secret_access_key,
+            session_token=told.session_token,
+            use_role=bool(told.role),
+            role=told.role,
+        )
+        auth = ProviderAuth(type="aws", aws=block)
+        _, made = self.credential("policy", auth, service=told.service, options={})
+        assert made is not None, "what AWS takes is a signature"
+        return made
 
     def credential(
         self, registry_id: str, auth: ProviderAuth, *, service: str, options: Mapping[str, Any]

@@ -1,0 +1,81 @@
+"""Circuits: who keeps failing is left alone for a while, then asked by one, and by all once that one was answered."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from time import monotonic
+from typing import Final, Generic, TypeVar
+
+FAILURES: Final = 3
+"""Failures in a row after which nobody asks."""
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 30.0
+"""Seconds in which nobody asks: first, and at most, doubled by each probe that fails."""
+MOST: Final = 10_000
+"""Circuits that are remembered; the one that was used longest ago is forgotten first."""
+
+K = TypeVar("K")
+
+
+class Circuit:
+    """One origin's. Whoever `enters` tells how it went: `succeeded`, `failed`, or `left` when nobody can know."""
+
+    __slots__ = ("_failures", "_now", "_opens_at", "_pause", "_probing")
+
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        self._now = now
+        self._failures = 0
+        self._pause = 0.0
+        self._opens_at = 0.0
+        self._probing = False
+
+    @property
+    def closed_for(self) -> float:
+        """For how many seconds nobody asks; 0 when somebody may."""
+        return max(0.0, self._opens_at - self._now())
+
+    def enter(self) -> bool:
+        """Say whether this one may ask. While it is not sure that asking helps, one at a time may."""
+        if not self._pause:
+            return True
+        if self._probing or self.closed_for:
+            return False
+        self._probing = True
+        return True
+
+    def succeeded(self) -> None:
+        """Hear of an answer."""
+        self._failures, self._pause, self._probing = 0, 0.0, False
+
+    def failed(self, retry_after: float = 0.0) -> None:
+        """Hear of a failure, and for how many seconds the origin asked to be left alone, if it did."""
+        self._failures += 1
+        if self._probing:
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        elif self._failures >= FAILURES or retry_after:
+            self._pause = self._pause or FIRST_PAUSE
+        if self._pause:
+            self._opens_at = max(self._opens_at, self._now() + (min(retry_after, LONGEST_PAUSE) or self._pause))
+        self._probing = False
+
+    def left(self) -> None:
+        """Hear that nobody waited for the end."""
+        self._probing = False
+
+
+class Circuits(Generic[K]):
+    """Circuits by whatever they are of."""
+
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        self._now = now
+        self._known: OrderedDict[K, Circuit] = OrderedDict()
+
+    def of(self, key: K) -> Circuit:
+        """Return a circuit, a fresh one for what is not known."""
+        circuit = self._known.get(key)
+        if circuit is None:
+            circuit = self._known[key] = Circuit(self._now)
+            if len(self._known) > MOST:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end(key)
+        return circuit
