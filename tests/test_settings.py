@@ -47,7 +47,7 @@ ACCEPTED: list[tuple[str, str, str, Any]] = [
     ("PROVIDER_MAX_ANSWER_BYTES", "1024", "limits.max_buffered_answer_bytes", 1024),
     ("SERVER_SHUTDOWN_GRACE", "1m30s", "limits.grace", 90.0),
     ("POLICY_TIMEOUT", "250ms", "limits.policy_timeout", 0.25),
-    *((name, "x", "variables", {name: "x"}) for name in GUARDS),
+    *((name, "https://x", "variables", {name: "https://x"}) for name in GUARDS),
     ("POLICY_THROTTLE_WAIT", "2s", "limits.throttle_wait", 2.0),
     ("PROVIDER_CONNECT_TIMEOUT", "1s", "clocks.connect", 1.0),
     ("PROVIDER_RESPONSE_HEADER_TIMEOUT", "2s", "clocks.first_byte", 2.0),
@@ -88,6 +88,7 @@ ACCEPTED: list[tuple[str, str, str, Any]] = [
 ]  # fmt: skip
 
 REFUSED: list[tuple[str, tuple[str, ...], str]] = [
+    *((name, ("x", "ftp://x", "https://"), "an address such as https://host:8443") for name in GUARDS[:2]),
     ("LOG_LEVEL", ("loud", "10"), "one of DEBUG, INFO, WARNING, ERROR"),
     ("LOG_FORMAT", ("xml",), "one of json, text"),
     ("METRICS_QUEUE_SIZE", ("0", "-1", "ten", "1.5"), "a whole number 1 to 2147483648"),
@@ -121,6 +122,7 @@ REFUSED: list[tuple[str, tuple[str, ...], str]] = [
 ]
 
 TAKES_ANYTHING = {
+    *GUARDS[2:],
     *("CREDENTIAL_ENV_ALLOWED", "CREDENTIAL_FILE_DIR"),
     *("APPLICATION_VERSION", "TRUSTGATE_DATA_DIR", "GATEWAY_BASE_DOMAIN", "TRUSTGATE_PLUGINS", "TELEMETRY_LOG"),
     *("SERVER_HOST", "DB_HOST", "DB_USER", "DB_PASSWORD", "DB_NAME", "DB_SSL_ROOT_CERT", "OPENAI_API_KEY", "APP_ENV"),
@@ -156,6 +158,13 @@ def test_refused_by_name_with_the_value_and_what_is_accepted(name: str, raw: str
     with pytest.raises(BadSetting) as told:
         read_settings({name: raw})
     assert str(told.value) == f"{name} is {raw!r}, which is not accepted: use {accepted}"
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+    for name in GUARDS[:2]:
+        with pytest.raises(BadSetting, match=name) as told:
+            read_settings({name: "https://me:hunter2@host"})
+        assert "hunter2" not in str(told.value)
 
 
 def test_no_variable_is_forgotten_here() -> None:

@@ -4,12 +4,13 @@ import os
 import re
 from collections.abc import Callable, Mapping, Set
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
 from msgspec import Struct
 
+from trustgate.contract.addresses import check_url
 from trustgate.contract.policy import seconds
 from trustgate.contract.upstream import Clocks
 
@@ -162,6 +163,12 @@ class Reader:
         """Return a whole number in a range. Raises BadSetting."""
         return self._read(name, default, lambda raw: _within(int(raw), low, high), f"a whole number {low} to {high}")
 
+    def address(self, name: str) -> str:
+        """Return the address of a service, or nothing. Raises BadSetting."""
+        if "@" in self.text(name):  # which is not repeated here: it may be a password
+            raise BadSetting(f"{name} holds a user or a password, which is not accepted: use an address without them")
+        return self._read(name, "", partial(_address, name), "an address such as https://host:8443")
+
     def duration(self, name: str, default: float) -> float:
         """Return a duration in seconds, more than zero. Raises BadSetting."""
         accepted = "a duration above zero such as 500ms, 30s or 5m"
@@ -200,6 +207,11 @@ def _within(value: N, low: N, high: N) -> N:
     if not low <= value <= high:
         raise ValueError(value)
     return value
+
+
+def _address(name: str, raw: str) -> str:
+    check_url(name, raw)
+    return raw
 
 
 def _flag(raw: str) -> bool:
@@ -257,8 +269,8 @@ def _settings(read: Reader) -> Settings:
 def _variables(read: Reader) -> Mapping[str, str]:
     """Return what plugins may read: the same for all policies of a process."""
     told = {
-        "OPENAI_MODERATION_BASE_URL": read.text("OPENAI_MODERATION_BASE_URL"),
-        "TRUSTGUARD_BASE_URL": read.text("TRUSTGUARD_BASE_URL"),
+        "OPENAI_MODERATION_BASE_URL": read.address("OPENAI_MODERATION_BASE_URL"),
+        "TRUSTGUARD_BASE_URL": read.address("TRUSTGUARD_BASE_URL"),
         "TRUSTGUARD_CLIENT_ID": read.text("TRUSTGUARD_CLIENT_ID"),
         "TRUSTGUARD_CLIENT_SECRET": read.text("TRUSTGUARD_CLIENT_SECRET"),
     }
