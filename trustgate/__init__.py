@@ -39,6 +39,7 @@ from trustgate.contract.ports import (
     Standing,
     StateUnavailable,
     Take,
+    Vectors,
     Want,
 )
 from trustgate.contract.prompt import (
@@ -56,6 +57,7 @@ from trustgate.contract.prompt import (
 )
 from trustgate.contract.usage import Usage
 from trustgate.contract.verdict import Answer, ChunkVerdict, Deny, Proceed, Rewrite, Verdict
+from trustgate.contract.words import telling_words
 
 __version__ = "0.1.0"
 
@@ -114,6 +116,7 @@ __all__ = [
     "UnknownPrice",
     "Unreadable",
     "Usage",
+    "Vectors",
     "Verdict",
     "Want",
     "check_url",
@@ -125,6 +128,7 @@ __all__ = [
     "one_of",
     "plain_usd",
     "seconds",
+    "telling_words",
     "time_zone",
     "vagueness",
 ]

@@ -10,20 +10,21 @@ from trustgate.contract.errors import Refused
 from trustgate.contract.event import PolicyFinding
 from trustgate.contract.speech import Hearing, Spoken, Verbatim
 from trustgate.contract.upstream import Header, Upstream, UpstreamFailure
-from trustgate.contract.verdict import Deny
+from trustgate.contract.verdict import Answer, Deny
 from trustgate.enforcement.run import Runner
 from trustgate.forwarding.exchange import Forwarded, refusal
 from trustgate.forwarding.headers import content_type, lookup, returned
 from trustgate.policed import stopped_by
 from trustgate.providers.answers import answer_lens
 from trustgate.providers.estimate import estimate_usage
+from trustgate.providers.speech import as_it_is
 from trustgate.ready import CallerReady
 from trustgate.relay import buffered
 from trustgate.relay.decoded import decoded
 from trustgate.relay.kind import has_events, ignored_stream, is_live
 from trustgate.relay.render import error_event, refuse
 from trustgate.relay.reply import Whole
-from trustgate.relay.streamed import Guarded, Passing, Replay, Untouched, hold
+from trustgate.relay.streamed import Guarded, Kept, Passing, Untouched, hold
 from trustgate.relay.tap import Tap
 from trustgate.underway import Exchange, keep_strongest
 
@@ -53,7 +54,9 @@ class Carrier:
                 heads = lookup(upstream.headers)
             live = is_live(upstream.status, heads, hearing, stream=ctx.body.stream)
             if live:
-                return await self._carry_live(exchange, caller, ctx, upstream, forwarded)
+                return await self._carry_live(
+                    exchange, caller, ctx, upstream, spoken=forwarded.spoken, provider=provider
+                )
             raw = await buffered.read_bounded(upstream, heads, self._most)
         except UpstreamFailure as failure:
             raise refusal(failure, provider) from failure
@@ -63,6 +66,20 @@ class Carrier:
                 await upstream.aclose()
         answer = Whole(status=upstream.status, headers=returned(upstream.headers), body=raw)
         return await self._carry_whole(exchange, caller, ctx, answer, forwarded.spoken)
+
+    async def carry_kept(
+        self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, answer: Answer
+    ) -> Whole | Passing:
+        """Return what a policy answered for a provider, judged like a provider's answer. Raises Refused."""
+        hearing = as_it_is(ctx.operation.name)
+        spoken = Spoken(method="", target=b"", hearing=hearing)
+        exchange.tell(answer.headers)
+        if not ctx.body.stream:
+            whole = Whole(status=answer.status, headers=(JSON,), body=answer.body)
+            return await self._carry_whole(exchange, caller, ctx, whole, spoken)
+        headers = ((b"content-type", hearing.caller.framing.content_type),)
+        kept = Kept(answer.status, headers, [answer.body])
+        return await self._carry_live(exchange, caller, ctx, kept, spoken=spoken, provider=exchange.answered_by)
 
     async def _carry_whole(
         self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, answer: Whole, spoken: Spoken
@@ -98,9 +115,11 @@ class Carrier:
         caller: CallerReady,
         ctx: RequestContext,
         upstream: Upstream,
-        forwarded: Forwarded,
+        *,
+        spoken: Spoken,
+        provider: str,
     ) -> Whole | Passing:
-        record, chains, hearing = exchange.record, caller.chains, forwarded.spoken.hearing
+        record, chains, hearing = exchange.record, caller.chains, spoken.hearing
         record.streaming = True
         exchange.extra += ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
         if chains.buffers_stream and not hearing.unbounded:
@@ -111,11 +130,11 @@ class Carrier:
         headers = returned(upstream.headers)
         if exchange.array is not None:
             headers = content_type(headers, JSON[1])
-        elif forwarded.spoken.translated:
+        elif spoken.translated:
             headers = content_type(headers, hearing.caller.framing.content_type)
 
         def explain(failure: UpstreamFailure) -> Refused:
-            return refusal(failure, forwarded.target.provider)
+            return refusal(failure, provider)
 
         trace_id = exchange.trace.trace_id
         if not has_events(headers, hearing):
@@ -172,7 +191,8 @@ class Carrier:
         ruling = await self._runner.pre_response(caller.chains, ctx, view(b"".join(parts)), exchange.trail, view)
         exchange.tell(ruling.headers)
         stopped = None if ruling.stop is None else stopped_by(exchange, ruling)
-        return stopped, Replay(upstream, parts if ruling.body is None else [ruling.body])
+        held = parts if ruling.body is None else [ruling.body]
+        return stopped, Kept(upstream.status, upstream.headers, held)
 
 
 def _failed(exchange: Exchange, status: int, headers: Sequence[Header], raw: bytes, hearing: Hearing) -> Whole:

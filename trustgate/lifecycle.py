@@ -24,6 +24,7 @@ from trustgate.contract.speech import Spoken
 from trustgate.contract.sse import SSE
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import Transport
+from trustgate.contract.verdict import Answer
 from trustgate.enforcement.chain import Chains
 from trustgate.enforcement.run import Ruling, Runner
 from trustgate.forwarding.exchange import Ask, Forwarded, Forwarder
@@ -170,8 +171,19 @@ class Lifecycle:
         ruling = await self._enforce(exchange, caller, ctx)
         record.enforced_at = perf_counter()
         if ruling.stop is not None:
-            return stopped_by(exchange, ruling)
+            return await self._stopped(exchange, caller, ruling, arrival)
         return await self._serve(exchange, caller, ruling.ctx, asked, arrival)
+
+    async def _stopped(
+        self, exchange: Exchange, caller: CallerReady, ruling: Ruling, arrival: Arrival
+    ) -> Whole | Passing:
+        """Return the answer of a policy; one of a model that it kept goes the way of a provider's. Raises Refused."""
+        reply = stopped_by(exchange, ruling)
+        if not (isinstance(ruling.stop, Answer) and ruling.stop.judged):
+            return reply
+        _expect_array(exchange, ruling.ctx, arrival)
+        exchange.forwarded_from = perf_counter()
+        return await self._carrier.carry_kept(exchange, caller, ruling.ctx, ruling.stop)
 
     async def _serve(
         self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, asked: Asked, arrival: Arrival
@@ -182,8 +194,7 @@ class Lifecycle:
         if operation.family == "count" and not caller.pool.has(operation.name, ctx.body.model):
             exchange.extra.append((b"x-ag-estimated", b"true"))
             return Whole(status=200, headers=(JSON,), body=estimated_count(operation.name, ctx.body))
-        if operation.stream and operation.dialect == "gemini" and "alt=sse" not in arrival.query:
-            exchange.array = JsonArray(SSE)
+        _expect_array(exchange, ctx, arrival)
         forwarded = await self._forward(exchange, caller, ctx, asked, arrival)
         exchange.record.forwarded_at = perf_counter()
         return await self._carrier.carry(exchange, caller, ctx, forwarded)
@@ -356,6 +367,12 @@ class Lifecycle:
         links = caller.chains.browser if caller else ready.browser_links(headers, arrival.path)
         if origin is not None and links and exchange.record.operation != "preflight":
             exchange.extra += self._runner.browser(links, origin) or ()
+
+
+def _expect_array(exchange: Exchange, ctx: RequestContext, arrival: Arrival) -> None:
+    """Gemini's streams are an array of JSON for those who do not ask for events."""
+    if ctx.operation.stream and ctx.operation.dialect == "gemini" and "alt=sse" not in arrival.query:
+        exchange.array = JsonArray(SSE)
 
 
 async def _one_by_one(left: Sequence[Awaitable[None]]) -> None:

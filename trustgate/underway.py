@@ -188,6 +188,8 @@ def account(exchange: Exchange, *, disconnected: bool) -> None:
         record.response_bytes = len(reply.body)
     else:
         record.status, record.reason = (LEFT, "client_left") if disconnected else (CUT, "shutting_down")
+    if exchange.answered_by and not exchange.attempts:
+        record.usage = None  # nobody was asked: nothing is billed
     whole = reply is not None and (not isinstance(reply, Passing) or reply.complete)
     record.complete = whole and not disconnected
 

@@ -137,7 +137,7 @@ def check_failed(place: Place, upstream: Upstream, said: Answer, status: int, co
 
 def check_tells_nothing(place: Place, upstream: Upstream, said: Answer) -> None:
     """Check that nothing in the answer is the operator's business."""
-    text = said.body.decode() + json.dumps(said.headers)
+    text = (said.body.decode() + json.dumps(said.headers)).replace(said.trace_id, "")  # its digits are chance
     for secret in (str(upstream.port), HOST, PROVIDER_KEY, "10.0.0.7", place.key.text):
         assert secret not in text
     assert "location" not in said.headers

@@ -125,12 +125,12 @@ class Line:
     def __init__(self, *answers: Answer) -> None:
         self.calls: list[Call] = []
         self.asked = asyncio.Event()
-        self._answers = list(answers)
+        self.answers = list(answers)
 
     async def send(self, call: Call) -> Upstream:
         self.calls.append(call)
         self.asked.set()
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, asyncio.Event):
             await answer.wait()
             return whole()

@@ -2,10 +2,11 @@
 
 from functools import partial
 
-from tests.lifecycle.kit import Line, completion, whole
+from tests.lifecycle.kit import Line, completion, live, stream, whole
 from tests.plugins.judges import BAD, GUARDS, MASK, NUMBER, near
 from tests.plugins.table import Both, Denies, Nothing, Other, Rewrites, Shown
-from tests.plugins.talk import Turn, said
+from tests.plugins.talk import Turn, said, text_of
+from trustgate.contract.upstream import Upstream
 from trustgate_plugins import (
     cors,
     cost_cap,
@@ -16,6 +17,7 @@ from trustgate_plugins import (
     rate_limiter,
     regex_replace,
     request_size_limiter,
+    semantic_cache,
     token_rate_limiter,
     tool_allowlist,
     tool_injection,
@@ -40,6 +42,55 @@ async def browsers_are_answered(dialect: str) -> None:
     for origin, allowed in ((b"https://app.test", "https://app.test"), (b"https://other.test", "")):
         told = await house.ask(asked.body, path=asked.path, headers={b"origin": origin})
         assert (told.status, told.header(b"access-control-allow-origin")) == (200, allowed)
+
+
+def repeats() -> Line:
+    """A provider whose every answer is another one, streamed where that is asked for."""
+    line = Line(whole)
+
+    def answer() -> Upstream:
+        text = f"Answer {len(line.calls)}."
+        return live(*stream(*text)) if line.bodies[-1].get("stream") else whole(completion(text))
+
+    line.answers = [answer]
+    return line
+
+
+async def told_again(dialect: str, *, kept: bool, asked: bool) -> None:
+    """What was kept in one form is told in the other, and in that of which it is; nobody is asked again."""
+    house = ROWS["semantic_cache"].house(repeats())
+    for streamed, found in ((kept, "MISS"), (asked, "HIT"), (asked, "HIT")):
+        question = said(dialect, Turn(text="What is the capital of France?", stream=streamed))
+        told = await house.ask(question.body, path=question.path, query=question.query)
+        assert (told.status, told.header(b"x-cache")) == (200, found), told.body
+        assert text_of(dialect, told) == "Answer 1."
+        assert told.header(b"content-type").startswith("text/event-stream" if streamed else "application/json")
+    assert len(house.line.calls) == 1
+
+
+async def questions_are_answered_once(dialect: str) -> None:
+    """The same question in other words is answered again; another question, and an observer, is not."""
+    house = ROWS["semantic_cache"].house(repeats())
+    observer = ROWS["semantic_cache"].house(repeats(), mode="observe")
+    texts = ("What is the capital of France?", "Hi! What's the capital of France, please?", "And of Spain?")
+    for text, found in zip(texts, ("MISS", "HIT", "MISS"), strict=True):
+        question = said(dialect, Turn(text=text))
+        assert (await house.ask(question.body, path=question.path)).header(b"x-cache") == found
+        assert (await observer.ask(question.body, path=question.path)).status == 200
+    assert (len(house.line.calls), len(observer.line.calls)) == (2, 3)
+    assert [event.policy_chain[0].decision for event in observer.events] == ["allowed", "observe", "allowed"]
+
+
+async def whole_answers_are_told_again(dialect: str) -> None:
+    """As they are, and as streams."""
+    await told_again(dialect, kept=False, asked=False)
+    await told_again(dialect, kept=False, asked=True)
+
+
+async def streams_are_told_again(dialect: str) -> None:
+    """As they are, and as whole answers."""
+    await told_again(dialect, kept=True, asked=True)
+    await told_again(dialect, kept=True, asked=False)
 
 
 def guard(name: str) -> Shown:
@@ -144,6 +195,13 @@ ROWS: dict[str, Shown] = {
         request=Denies(code="request_too_large", refused=Turn(text="x" * 3000)),
         answer=ON_REQUESTS,
         stream=ON_REQUESTS,
+    ),
+    "semantic_cache": Shown(
+        plugin=semantic_cache,
+        settings={"mode": "both"},
+        request=Other("answers", questions_are_answered_once),
+        answer=Other("tells it again, whole or streamed", whole_answers_are_told_again),
+        stream=Other("tells it again, streamed or whole", streams_are_told_again),
     ),
     "token_rate_limiter": Shown(
         plugin=token_rate_limiter,

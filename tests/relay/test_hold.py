@@ -4,7 +4,7 @@ import pytest
 
 from trustgate.contract.upstream import UpstreamFailure
 from trustgate.relay.buffered import view_of_stream
-from trustgate.relay.streamed import Replay, hold
+from trustgate.relay.streamed import Kept, hold
 
 from .kit import LENS, Scripted, answer, data, drain, passing, says
 
@@ -36,7 +36,7 @@ async def test_a_stream_that_breaks_says_so() -> None:
 async def test_a_replay_is_the_upstream_that_it_was() -> None:
     pieces = answer("Hello", " world")
     upstream = Scripted(pieces, status=201, headers=((b"x-a", b"1"),))
-    replay = Replay(upstream, pieces)
+    replay = Kept(upstream.status, upstream.headers, pieces)
     assert (replay.status, replay.headers) == (201, ((b"x-a", b"1"),))
     assert await replay.chunk() == pieces[0]
     assert await replay.read() == b"".join(pieces[1:])
@@ -46,7 +46,7 @@ async def test_a_replay_is_the_upstream_that_it_was() -> None:
 
 async def test_a_replay_can_be_relayed() -> None:
     pieces = answer("Hello", " world")
-    live = passing(Replay(Scripted([]), pieces))  # type: ignore[arg-type]
+    live = passing(Kept(200, (), pieces))  # type: ignore[arg-type]
     assert await drain(live) == pieces
     assert live.complete
 

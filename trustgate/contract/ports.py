@@ -154,6 +154,43 @@ class Cache(Protocol):
         """Forget. Raises StateUnavailable."""
 
 
+class Match(Struct, frozen=True, kw_only=True):
+    """A neighbour: its cosine similarity to what was looked for, and its value."""
+
+    similarity: float
+    value: bytes
+
+
+class Vectors(Protocol):
+    """Keeps small values by vectors, in partitions that never see one another. It may forget sooner than it must."""
+
+    async def add(self, partition: str, key: str, vector: Sequence[float], value: bytes, *, ttl: float) -> None:
+        """Keep a value for `ttl` seconds; a key in a partition is kept once. Vectors are of unit length, and all of a
+        partition of one size. Raises StateUnavailable."""
+
+    async def nearest(self, partition: str, vector: Sequence[float], *, at_least: float) -> Match | None:
+        """Return the value whose vector is most similar, if it is at least so similar. Raises StateUnavailable."""
+
+
+class Embedded(Struct, frozen=True, kw_only=True):
+    """Vectors of unit length, one a text, and the tokens that a provider counted for making them."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    tokens: int = 0
+
+
+class Embedder(Protocol):
+    """Makes vectors of texts."""
+
+    async def embed(
+        self, gateway_id: str, registry: str, model: str, texts: Sequence[str], *, within: float
+    ) -> Embedded:
+        """Ask a registry of that gateway, by name or id, for embeddings; the registry `hashing` needs nobody.
+
+        Raises ServiceUnavailable where there are none `within` seconds, also for a registry that there is not.
+        """
+
+
 class HttpAnswer(Struct, frozen=True, kw_only=True):
     """What a service answered, whole; header names are lower case."""
 
@@ -198,21 +235,33 @@ class Outbound(Protocol):
         """
 
 
+class Replay(Protocol):
+    """Says an answer in its other form."""
+
+    def __call__(self, operation: str, asked: Any, answer: bytes, usage: Usage | None, *, streamed: bool) -> bytes:
+        """Return a `streamed` answer as a whole one, or a whole one as a stream. Raises Unreadable."""
+
+
 class Services(Struct, frozen=True, kw_only=True):
     """The only way a plugin reaches the world.
 
     `estimate(body, said)` guesses what a parsed request and the text of its answer use; `expect(body, most)` what it
-    may use at most, with an answer of `most` tokens where it does not say itself. `clock` is Unix seconds. `variables`
-    are settings of the process that plugins read.
+    may use at most, with an answer of `most` tokens where it does not say itself. `replay(operation, asked, answer,
+    usage, streamed=)` says a streamed answer as a whole one and a whole one as a stream, and raises Unreadable where
+    that is not possible without a loss. `vectors` are the stores of vectors that this process has, by name. `clock` is
+    Unix seconds. `variables` are settings of the process that plugins read.
     """
 
     limiter: Limiter
     ledger: Ledger
     cache: Cache
+    vectors: Mapping[str, Vectors]
+    embedder: Embedder
     http: Outbound
     pricing: Pricing
     estimate: Callable[[Any, str], Usage]
     expect: Callable[[Any, int], Usage]
+    replay: Replay
     clock: Callable[[], float] = time
     variables: Mapping[str, str] = {}
 

@@ -26,11 +26,16 @@ class Proceed(Struct, frozen=True, kw_only=True):
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """Answer the caller here; no provider is asked."""
+    """Answer the caller here; no provider is asked.
+
+    A `judged` one is an answer of the model in the caller's dialect and the form that was asked for (a stream's events
+    where that is a stream): it is carried back like a provider's, past the policies for answers.
+    """
 
     body: bytes
     status: int = 200
     content_type: str = "application/json"
+    judged: bool = False
     headers: Sequence[Header] = ()
     details: Details = None
 

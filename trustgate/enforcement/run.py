@@ -270,9 +270,12 @@ def add_headers(headers: list[Header], more: Sequence[Header]) -> None:
     """Add a policy's headers to those of the policies before it. Of two limits the caller is told the tighter one."""
     names = {name for name, _ in more}
     before = [header for header in headers if header[0] in names]
+    if not before:
+        headers += more
+        return
     left = _left(before)
     if left is None:
-        headers += more
+        headers += [header for header in more if header not in before]
         return
     mine = _left(more)
     if mine is not None and mine < left:

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dependency_injector import containers, providers
 
 from trustgate import __version__
+from trustgate.config.snapshot import Snapshot
 from trustgate.config.watch import Watch
 from trustgate.contract.event import Sink
-from trustgate.contract.ports import Cache, Ledger, Limiter, Services
+from trustgate.contract.ports import Cache, Ledger, Limiter, Services, Vectors
 from trustgate.contract.upstream import Transport
+from trustgate.embedding import RegistryEmbedder
 from trustgate.enforcement.plugins import load_plugins
 from trustgate.forwarding.by_scheme import ByScheme
 from trustgate.forwarding.httpx_adapter import Proxies, make_transport
@@ -23,18 +25,21 @@ from trustgate.providers.credentials import Credentials
 from trustgate.providers.echo import EchoTransport
 from trustgate.providers.estimate import estimate_usage, expected_usage
 from trustgate.providers.prices import PriceBook
+from trustgate.providers.replay import replay
 from trustgate.ready import Parts
 from trustgate.settings import BadSetting, Settings
 from trustgate.state.memory import MemoryLimiter
 from trustgate.state.memory_cache import MemoryCache
 from trustgate.state.memory_ledger import MemoryLedger
+from trustgate.state.memory_vectors import MemoryVectors
 from trustgate.state.redis_cache import RedisCache
 from trustgate.state.redis_ledger import RedisLedger
 from trustgate.state.redis_limiter import RedisLimiter
 from trustgate.state.redis_link import Link
+from trustgate.state.redis_vectors import RedisVectors
 from trustgate.storage.configuration import StoredConfig
 from trustgate.storage.database import Database
-from trustgate.storage.factory import open_database
+from trustgate.storage.factory import open_database, open_vectors
 from trustgate.storage.seal import Sealer
 from trustgate.storage.settings import PostgresSettings, SqliteSettings
 from trustgate.storage.store import Store
@@ -86,7 +91,29 @@ def _outbound(transport: Transport, credentials: Credentials) -> HttpOutbound:
     return HttpOutbound(transport, credentials.signing)
 
 
-def _services(settings: Settings, link: Link | None, prices: PriceBook, http: HttpOutbound) -> Services:
+def _embedder(settings: Settings, transport: Transport, credentials: Credentials) -> RegistryEmbedder:
+    return RegistryEmbedder(transport, credentials, settings.clocks, version_of(settings))
+
+
+def _vectors(settings: Settings, link: Link | None, database: Database) -> Mapping[str, Vectors]:
+    """The stores that this process has: what is shared by all processes where that is possible, and its own memory."""
+    found: dict[str, Vectors] = {"memory": MemoryVectors(max_bytes=settings.cache_max_bytes)}
+    if link is not None:
+        found["redis"] = RedisVectors(link)
+    if (kept := open_vectors(database)) is not None:
+        found["pgvector"] = kept
+    return found
+
+
+def _services(
+    settings: Settings,
+    *,
+    link: Link | None,
+    prices: PriceBook,
+    http: HttpOutbound,
+    vectors: Mapping[str, Vectors],
+    embedder: RegistryEmbedder,
+) -> Services:
     if link is None:
         limiter: Limiter = MemoryLimiter()
         ledger: Ledger = MemoryLedger()
@@ -97,10 +124,13 @@ def _services(settings: Settings, link: Link | None, prices: PriceBook, http: Ht
         limiter=limiter,
         ledger=ledger,
         cache=cache,
+        vectors=vectors,
+        embedder=embedder,
         http=http,
         pricing=prices,
         estimate=estimate_usage,
         expect=expected_usage,
+        replay=replay,
         variables=settings.variables,
     )
 
@@ -153,8 +183,14 @@ def _lifecycle(settings: Settings, parts: Parts, transport: Transport, fanout: F
     return lifecycle
 
 
-def _watch(settings: Settings, source: StoredConfig, lifecycle: Lifecycle, meters: Meters) -> Watch:
-    watch = Watch(source, lifecycle.swap, every=settings.config_poll)
+def _watch(
+    settings: Settings, source: StoredConfig, lifecycle: Lifecycle, embedder: RegistryEmbedder, meters: Meters
+) -> Watch:
+    def swap(snapshot: Snapshot) -> None:
+        embedder.swap(snapshot)
+        lifecycle.swap(snapshot)
+
+    watch = Watch(source, swap, every=settings.config_poll)
     meters.gauge("trustgate_snapshot_checked_seconds", "When the store was last seen, Unix.", lambda: watch.checked_at)
     meters.counter("trustgate_snapshot_errors_total", "Times the store could not be read.", lambda: watch.errors)
     return watch
@@ -192,13 +228,17 @@ class Ground(containers.DeclarativeContainer):
     link = providers.Singleton(_link, settings)
     credentials = providers.Singleton(_credentials, settings)
     outbound = providers.Singleton(_outbound, transport, credentials)
-    policy_services = providers.Singleton(_services, settings, link, prices, outbound)
+    embedder = providers.Singleton(_embedder, settings, transport, credentials)
+    vectors = providers.Singleton(_vectors, settings, link, database)
+    policy_services = providers.Singleton(
+        _services, settings, link=link, prices=prices, http=outbound, vectors=vectors, embedder=embedder
+    )
     parts = providers.Singleton(_parts, settings, policy_services, credentials)
     meters = providers.Singleton(_meters, settings)
     fanout = providers.Singleton(_fanout, settings, meters, prices)
     loop_lag = providers.Singleton(LoopLag, meters.provided.registry)
     lifecycle = providers.Singleton(_lifecycle, settings, parts, transport, fanout, meters)
-    watch = providers.Singleton(_watch, settings, source, lifecycle, meters)
+    watch = providers.Singleton(_watch, settings, source, lifecycle, embedder, meters)
     drain = providers.Singleton(Drain)
     probes = providers.Singleton(_probes, settings, drain, meters, watch)
     admin_probes = providers.Singleton(_admin_probes, settings, drain, meters)

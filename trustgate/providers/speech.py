@@ -63,7 +63,7 @@ def speak(asking: Asking, target: Target) -> Spoken:
             target=way.path.encode(),
             model=model,
             body=body.raw,
-            hearing=_as_it_is(way.operation),
+            hearing=as_it_is(way.operation),
         )
     to = _To(way, model, REPAIRS.get(target.provider), PROVIDERS[target.provider].quirks)
     return _verbatim(asking, to) if way.operation == asking.operation.name else _translated(asking, to)
@@ -123,12 +123,13 @@ def _verbatim(asking: Asking, to: _To) -> Spoken:
         target=_address(asking, to),
         model=to.model,
         body=body,
-        hearing=_mended(operation, repair, trims=trims) if repair or trims else _as_it_is(operation),
+        hearing=_mended(operation, repair, trims=trims) if repair or trims else as_it_is(operation),
     )
 
 
 @lru_cache(maxsize=64)
-def _as_it_is(operation: str) -> Hearing:
+def as_it_is(operation: str) -> Hearing:
+    """Return the hearing of answers that are the caller's as they come."""
     return Verbatim(lens_of(operation), unbounded=operation not in CHAT)
 
 

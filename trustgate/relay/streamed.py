@@ -321,14 +321,14 @@ async def hold(upstream: Upstream, limit: int) -> list[bytes] | None:
     return parts
 
 
-class Replay:
-    """A stream that has been held, as the upstream that it was."""
+class Kept:
+    """A stream that is there as a whole, as the upstream that it was."""
 
     __slots__ = ("_parts", "headers", "status")
 
-    def __init__(self, upstream: Upstream, parts: Sequence[bytes]) -> None:
-        self.status = upstream.status
-        self.headers = upstream.headers
+    def __init__(self, status: int, headers: Sequence[Header], parts: Sequence[bytes]) -> None:
+        self.status = status
+        self.headers = headers
         self._parts = list(reversed(parts))
 
     async def chunk(self) -> bytes:

@@ -78,6 +78,14 @@ class PostgresDatabase:
         async with self._borrowed() as session:
             return await session.run(_fetch(session.connection, sql, params))
 
+    async def run(self, sql: str, **params: Value) -> list[Row]:
+        """Run one statement in a transaction of its own that waits for no writer: for what is no configuration.
+
+        Returns its rows, none for a statement that returns none.
+        """
+        async with self._borrowed() as session:
+            return await session.run(_run(session.connection, sql, params))
+
     @asynccontextmanager
     async def transaction(self, *, write: bool = True) -> AsyncIterator[Transaction]:
         """Open a transaction: a serial one that writes, or a reading one over one snapshot."""
@@ -160,6 +168,11 @@ class _Transaction:
 
 async def _fetch(connection: Connection, sql: str, params: Params) -> list[Row]:
     return await (await connection.execute(*_statement(sql, params))).fetchall()
+
+
+async def _run(connection: Connection, sql: str, params: Params) -> list[Row]:
+    cursor = await connection.execute(*_statement(sql, params))
+    return await cursor.fetchall() if cursor.description else []
 
 
 async def _return(pool: Pool, session: _Session) -> None:
@@ -257,6 +270,8 @@ _WORDS: Mapping[type[Exception], str] = {
     psycopg.errors.InsufficientPrivilege: "does not let this user do that: check the user's rights",
     PoolTimeout: "has no connection to give: check that it runs and accepts connections, or raise DB_MAX_CONNS",
     PoolClosed: "is closed",
+    psycopg.errors.FeatureNotSupported: "lacks something that is wanted of it",
+    psycopg.errors.UndefinedFile: "lacks an extension that is wanted of it",
     psycopg.OperationalError: "cannot be reached: check DB_HOST, DB_PORT, DB_USER, DB_PASSWORD, DB_NAME, DB_SSL_MODE",
     psycopg.InterfaceError: "lost the connection",
 }
