@@ -27,7 +27,7 @@ from trustgate.contract.upstream import Transport
 from trustgate.contract.verdict import Answer
 from trustgate.enforcement.chain import Chains
 from trustgate.enforcement.run import Ruling, Runner
-from trustgate.forwarding.exchange import Ask, Forwarded, Forwarder
+from trustgate.forwarding.exchange import Ask, Forwarded, Forwarder, Forwards
 from trustgate.forwarding.models import by_id, list_models, render_models
 from trustgate.policed import answer_of, chosen, origin_of, outcome_of, reread, stopped_by
 from trustgate.providers.asked import read_body
@@ -52,15 +52,24 @@ class Lifecycle:
     """Serves the newest snapshot. `emit` takes each closed record and must not block."""
 
     def __init__(
-        self, parts: Parts, transport: Transport, *, limits: Limits, version: str, emit: Callable[[Record], object]
+        self,
+        parts: Parts,
+        transport: Transport,
+        *,
+        limits: Limits,
+        version: str,
+        emit: Callable[[Record], object],
+        keep: Callable[[Exchange], object] | None = None,
+        forwarder: Forwards | None = None,
     ) -> None:
         self._parts = parts
         self._transport = transport
-        self._forwarder = Forwarder(transport, version)
+        self._forwarder = forwarder or Forwarder(transport, version)
         self._runner = Runner(throttle_wait=limits.throttle_wait)
         self._carrier = Carrier(self._runner, most=limits.max_buffered_answer_bytes)
         self._limits = limits
         self._emit = emit
+        self._keep = keep
         self._ready = Ready(Snapshot(), parts)
         self._afterwards: set[asyncio.Task[None]] = set()
         self._idle: asyncio.Event | None = None
@@ -83,7 +92,7 @@ class Lifecycle:
         try:
             reply = await self._steps(exchange, arrival, headers)
         except Refused as refused:
-            exchange.record.reason = refused.code
+            exchange.record.reason, exchange.refused = refused.code, refused
             exchange.tell_instead(refused.headers)
             reply = refuse(refused, exchange.dialect, exchange.trace.trace_id)
         except (asyncio.CancelledError, CallerLeft):
@@ -116,7 +125,7 @@ class Lifecycle:
             None if exchange.caller is None or exchange.ctx is None else self._settle(exchange, exchange.caller.chains)
         )
         if left is None:
-            record.close_with(self._emit)
+            self._close(exchange)
             return
         task = asyncio.create_task(self._close_after(left, exchange))
         self._afterwards.add(task)
@@ -155,7 +164,12 @@ class Lifecycle:
             await left
         finally:
             exchange.record.findings = tuple(exchange.trail.findings)
-            exchange.record.close_with(self._emit)
+            self._close(exchange)
+
+    def _close(self, exchange: Exchange) -> None:
+        exchange.record.close_with(self._emit)
+        if self._keep is not None:
+            self._keep(exchange)
 
     async def _steps(self, exchange: Exchange, arrival: Arrival, headers: Mapping[bytes, bytes]) -> Whole | Passing:
         record = exchange.record
@@ -164,7 +178,10 @@ class Lifecycle:
             return allowed
         asked = ask(arrival.method, arrival.path)
         exchange.dialect = asked.operation.dialect
-        caller = self._admit(exchange, asked, headers)
+        exchange.record.operation, exchange.item = asked.operation.name, asked.item
+        caller = self.admit(exchange, arrival, asked, headers)
+        exchange.caller = caller
+        record.caller = caller.caller
         ctx = await self._context(exchange, caller, asked, arrival, headers)
         record.admitted_at = perf_counter()
 
@@ -199,12 +216,15 @@ class Lifecycle:
         exchange.record.forwarded_at = perf_counter()
         return await self._carrier.carry(exchange, caller, ctx, forwarded)
 
-    def _admit(self, exchange: Exchange, asked: Asked, headers: Mapping[bytes, bytes]) -> CallerReady:
-        exchange.record.operation = asked.operation.name
-        caller = exchange.ready.admit(headers, asked.consumer)
-        exchange.caller = caller
-        exchange.record.caller = caller.caller
-        return caller
+    def admit(
+        self,
+        exchange: Exchange,
+        arrival: Arrival,  # noqa: ARG002 - for those whose callers are only supposed
+        asked: Asked,
+        headers: Mapping[bytes, bytes],
+    ) -> CallerReady:
+        """Return who is asking. Raises Refused."""
+        return exchange.ready.admit(headers, asked.consumer)
 
     async def _context(
         self, exchange: Exchange, caller: CallerReady, asked: Asked, arrival: Arrival, headers: Mapping[bytes, bytes]

@@ -158,6 +158,10 @@ class Ready:
                 return known
         return self._admit_new(named, slug, key)
 
+    def suppose(self, admitted: Admitted) -> CallerReady:
+        """Return a caller ready, whoever holds the key."""
+        return self._tenant(admitted.tenant).prepare(admitted, admitted.consumer.slug)
+
     def browser_links(self, headers: Mapping[bytes, bytes], path: str) -> tuple[Link, ...]:
         """Return the policies that say which pages may ask for a path, before anybody's key has been seen.
 

@@ -117,6 +117,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_level: str = "INFO"
     log_format: str = "json"
     event_log: str = "stdout"
+    trace_store_size: int = 2000
+    trace_store_ttl: float = 0.0
     queue_size: int = 10_000
     telemetry: bool = True
     config_poll: float = 0.2
@@ -248,6 +250,8 @@ def _settings(read: Reader) -> Settings:
         log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         log_format=read.choice("LOG_FORMAT", "json", ("json", "text")),
         event_log=read.text("TELEMETRY_LOG", "stdout"),
+        trace_store_size=read.integer("TRACE_STORE_SIZE", 2000, high=1_000_000),
+        trace_store_ttl=read.duration("TRACE_STORE_TTL", 0.0),
         queue_size=read.integer("METRICS_QUEUE_SIZE", 10_000, low=1),
         telemetry=read.flag("TELEMETRY_ENABLED", True),
         config_poll=read.duration("CONFIG_POLL_INTERVAL", 0.2),

@@ -9,7 +9,9 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from trustgate.contract.context import Chosen, Dialect, RequestContext
+from trustgate.contract.errors import Refused
 from trustgate.contract.event import Attempt, PolicyFinding
+from trustgate.contract.target import Considered
 from trustgate.contract.upstream import Header
 from trustgate.contract.usage import Usage
 from trustgate.enforcement.run import add_headers
@@ -82,13 +84,16 @@ class Exchange:
         "attempts",
         "caller",
         "chosen",
+        "considered",
         "ctx",
         "dialect",
         "extra",
         "forwarded_from",
         "headers",
+        "item",
         "ready",
         "record",
+        "refused",
         "reply",
         "sent",
         "trace",
@@ -104,6 +109,9 @@ class Exchange:
         self.ctx: RequestContext | None = None
         self.trail = Trail()
         self.answered_by = ""
+        self.item = ""
+        self.considered: Sequence[Considered] | None = None
+        self.refused: Refused | None = None
         self.chosen: Chosen | None = None
         self.sent: Sent | None = None
         self.attempts: list[Attempt] = []

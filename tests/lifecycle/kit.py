@@ -12,10 +12,13 @@ from msgspec import Struct
 from tests.world import services
 from trustgate import PolicySettings, hookimpl
 from trustgate.config.records import AnyRecord, Auth, Binding, Consumer, Gateway, Policy, Registry
-from trustgate.config.snapshot import build
+from trustgate.config.snapshot import Snapshot, build
 from trustgate.contract.event import Event
 from trustgate.contract.upstream import Call, Clocks, Header, Upstream, UpstreamFailure, pieces
 from trustgate.enforcement.plugins import assemble
+from trustgate.explaining.report import Explanation
+from trustgate.explaining.run import Explainer, Question
+from trustgate.explaining.traces import Traces
 from trustgate.lifecycle import Lifecycle
 from trustgate.planes.probes import Probes, probe_app
 from trustgate.planes.proxy.app import ProxyApp
@@ -247,7 +250,18 @@ class House:
             base_domain="llm.test",
             policy_timeout=2.0,
         )
-        self.lifecycle = Lifecycle(parts, line, limits=limits or Limits(), version="1.0", emit=self.records.append)
+        self.traces = Traces(most=1000, cache=self.services.cache)
+        self.lifecycle = Lifecycle(
+            parts,
+            line,
+            limits=limits or Limits(),
+            version="1.0",
+            emit=self.records.append,
+            keep=self.traces.keep,
+        )
+        self.explainer = Explainer(
+            parts, limits=limits or Limits(), version="1.0", newest=self._newest, traces=self.traces
+        )
         self.app = ProxyApp(
             self.lifecycle, probe_app(Probes(about={"version": "1.0"}, dependencies=_none, metrics=str))
         )
@@ -256,7 +270,11 @@ class House:
     def swap(self, revision: int, records: Sequence[AnyRecord] | None = None, *, policies: bool = True) -> None:
         """Serve another revision: these records, and the policies where they are wanted."""
         stored = list(self._stored if records is None else records)
-        self.lifecycle.swap(build(revision, [*stored, *self._policies()] if policies else stored))
+        self.snapshot = build(revision, [*stored, *self._policies()] if policies else stored)
+        self.lifecycle.swap(self.snapshot)
+
+    async def _newest(self) -> Snapshot:
+        return self.snapshot
 
     def _policies(self) -> list[Policy]:
         return [
@@ -275,9 +293,30 @@ class House:
 
     async def ask(self, body: object = ASKED, **fields: Any) -> "Told":
         """Ask once and return what came back, after every policy has heard of it."""
+        before = len(self.records)
         told = await self.caller(body, **fields).call()
         await self.settled()
+        if len(self.records) == before + 1:
+            await self._check_explained(self.records[-1])
         return told
+
+    async def _check_explained(self, record: Record) -> None:
+        """Whatever a policy refuses is explained so, with the code that the caller was told."""
+        refused = next((each for each in record.findings if each.decision in ("block", "failed_closed")), None)
+        if refused is None or record.caller is None:
+            return
+        explained = await self.traces.find(record.caller.gateway_id, record.trace_id)
+        assert explained is not None
+        assert explained.outcome == "refused"
+        assert explained.code == record.reason == (refused.code or record.reason)
+        (by,) = [each for each in explained.policies if each.decision in ("block", "failed_closed")][-1:]
+        assert (by.id, by.code, by.stage) == (refused.policy_id, refused.code, refused.stage)
+
+    async def dry(self, body: object = ASKED, **fields: Any) -> Explanation:
+        """Explain a request that nobody makes."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        asked = {"consumer": "my-app", "body": raw} | fields
+        return await self.explainer.explain("g1", Question(**asked))
 
     def caller(self, body: object = ASKED, **fields: Any) -> "Caller":
         return Caller(self.app, body, **fields)

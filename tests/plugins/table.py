@@ -137,6 +137,7 @@ async def _request_denied(shown: Shown, denies: Denies, dialect: str) -> None:
             told = await ask(house, dialect, _streamed(denies.passes, streamed))
             assert told.status == 200, told.body
         before = len(line.calls)
+        await _is_explained(house, denies, dialect, streamed=streamed)
         told = await ask(house, dialect, _streamed(denies.refused, streamed))
         assert 400 <= told.status < 500, told.body
         assert refusal_of(dialect, told)
@@ -147,6 +148,17 @@ async def _request_denied(shown: Shown, denies: Denies, dialect: str) -> None:
         await ask(observer, dialect, denies.passes)
     assert (await ask(observer, dialect, denies.refused)).status == 200
     assert "observe" in {each.decision for each in observer.events[-1].policy_chain}
+
+
+async def _is_explained(house: House, denies: Denies, dialect: str, *, streamed: bool) -> None:
+    """What would be refused is said before anybody asks, by the same policy; asking for it changes nothing."""
+    asked = said(dialect, _streamed(denies.refused, streamed))
+    path = asked.path.removeprefix("/my-app")
+    for _ in range(3):
+        explained = await house.dry(asked.body, path=path, query=asked.query.decode(), ask_services=True)
+        assert (explained.outcome, explained.code, explained.hypothetical) == ("refused", denies.code, True)
+        assert [each.code for each in explained.policies if each.decision == "block"] == [denies.code]
+        assert 400 <= explained.status < 500
 
 
 async def _request_rewritten(shown: Shown, rewrites: Rewrites, dialect: str) -> None:

@@ -44,7 +44,7 @@ def admit(snapshot: Snapshot, named: Tenant | None, slug: str, key: bytes) -> Ad
     if tenant.gateway.status != "active":
         raise Refused("gateway_inactive", "This gateway is switched off.", status=403, retry=False)
     consumer = _named(tenant, slug, auth) if slug else _only(tenant, auth)
-    return Admitted(tenant=tenant, consumer=consumer, caller=_caller(tenant, consumer, auth))
+    return Admitted(tenant=tenant, consumer=consumer, caller=caller_of(tenant, consumer, auth))
 
 
 def _credential(snapshot: Snapshot, named: Tenant | None, key: bytes) -> tuple[Tenant, Auth]:
@@ -88,7 +88,8 @@ def _unauthenticated(code: str, message: str) -> Refused:
     return Refused(code, message, status=401, headers=_CHALLENGE, retry=False)
 
 
-def _caller(tenant: Tenant, consumer: Consumer, auth: Auth) -> Caller:
+def caller_of(tenant: Tenant, consumer: Consumer, auth: Auth | None) -> Caller:
+    """Return who asks for a consumer, by this credential or by none."""
     return Caller(
         gateway_id=tenant.gateway.id,
         gateway_slug=tenant.gateway.slug,
@@ -96,6 +97,6 @@ def _caller(tenant: Tenant, consumer: Consumer, auth: Auth) -> Caller:
         consumer_id=consumer.id,
         consumer_slug=consumer.slug,
         consumer_name=consumer.name,
-        auth_id=auth.id,
-        auth_name=auth.name,
+        auth_id=auth.id if auth else "",
+        auth_name=auth.name if auth else "",
     )

@@ -32,6 +32,11 @@ class Watch:
                 self._take(self.snapshot.apply(changes))
             self.checked_at = time.time()
 
+    async def newest(self) -> Snapshot:
+        """Return the snapshot after having read what changed. Raises what the source raises."""
+        await self.load()
+        return self.snapshot
+
     async def applied(self, revision: int) -> None:
         """Return once the snapshot is at least at this revision. Writers in the same process await it."""
         while self.snapshot.revision < revision:

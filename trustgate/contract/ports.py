@@ -22,6 +22,10 @@ class ServiceUnavailable(Exception):
     """
 
 
+class NotEvaluated(ServiceUnavailable):
+    """A policy would have to ask somebody, and nobody is asked for an explanation."""
+
+
 class Take(Struct, frozen=True, kw_only=True):
     """What is taken of one limit: `cost` of `limit` in any `window` seconds, which slides.
 

@@ -32,6 +32,20 @@ class Way(Struct, frozen=True, kw_only=True):
         return not self.only or model.startswith(self.only)
 
 
+class Considered(Struct, frozen=True, kw_only=True):
+    """A registry that could have served a request: its place among those to try (from 1), or why it is none of them.
+
+    `model` is what it would be asked for.
+    """
+
+    registry_id: str
+    registry: str
+    provider: str
+    model: str
+    place: int = 0
+    reason: str = ""
+
+
 class Target(Struct, frozen=True, kw_only=True):
     """One registry compiled: everything that configuration decides is already there.
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from trustgate.contract.event import PolicyFinding
-from trustgate.contract.ports import ServiceUnavailable, StateUnavailable
+from trustgate.contract.ports import NotEvaluated, ServiceUnavailable, StateUnavailable
 from trustgate.contract.prompt import Unreadable
 from trustgate.contract.verdict import Answer, Deny, Proceed
 from trustgate.enforcement.chain import CannotDecide, Link
@@ -43,6 +43,9 @@ def note(link: Link, verdict: Any, started: float, trail: Trail, *, throttled: b
 def failed(link: Link, error: BaseException, started: float, trail: Trail) -> Proceed | Deny:
     """Note that a policy could not decide, and return what its `on_error` makes of that."""
     noted = _finding(link, None, started)
+    if isinstance(error, NotEvaluated):
+        trail.findings.append(replace(noted, decision="not_evaluated"))
+        return Proceed()
     opens = link.on_error == "allow" or link.policy.mode == "observe"
     decision = "failed_open" if opens else "failed_closed"
     trail.findings.append(replace(noted, decision=decision, error=True, flagged=True, error_type=type(error).__name__))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, MutableSequence, Sequence
 from time import perf_counter
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -49,6 +49,16 @@ class Forwarded(Struct, frozen=True, kw_only=True):
     spoken: Spoken
     upstream: Upstream
     latency: float
+
+
+class Forwards(Protocol):
+    """Sends what is asked to whoever can be reached."""
+
+    async def forward(self, ask: Ask, candidates: Sequence[Target], attempts: MutableSequence[Attempt]) -> Forwarded:
+        """Return the first answer. Raises Refused."""
+
+    async def find(self, ask: Ask, candidates: Sequence[Target], attempts: MutableSequence[Attempt]) -> Forwarded:
+        """Return the answer of the first candidate that knows what is asked for. Raises Refused."""
 
 
 class Forwarder:

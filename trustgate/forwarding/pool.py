@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from trustgate.contract.context import AUTO, Operation
 from trustgate.contract.errors import Refused
-from trustgate.contract.target import Target
+from trustgate.contract.target import Considered, Target
 from trustgate.forwarding.strategies import Rotation
 
 
@@ -18,8 +18,11 @@ class Pool:
         self.unusable = unusable
         self._rotation = Rotation()
 
-    def asked(self, operation: Operation, model: str, item: str) -> Sequence[Target]:
-        """Return whom to try, in this order; `item` is what the path names. Raises Refused."""
+    def asked(self, operation: Operation, model: str, item: str, *, turn: bool = True) -> Sequence[Target]:
+        """Return whom to try, in this order; `item` is what the path names. Raises Refused.
+
+        Without a `turn` nobody's turn comes by it: who would be first, is.
+        """
         match operation.family:
             case "passthrough":
                 target = self.named(item)
@@ -29,9 +32,9 @@ class Pool:
             case "stored":
                 return self.holders(operation.name)
             case _:
-                return self.candidates(operation.name, model)
+                return self.candidates(operation.name, model, turn=turn)
 
-    def candidates(self, operation: str, model: str) -> Sequence[Target]:
+    def candidates(self, operation: str, model: str, *, turn: bool = True) -> Sequence[Target]:
         """Return who may serve, in the order to try them. Raises Refused: 503 for nobody at all, 403 for the model."""
         able = [target for target in self.targets if operation in target.ways]
         if not able:
@@ -42,7 +45,33 @@ class Pool:
             fitting = [target for target in able if target.may_serve(model) and target.way(operation, model)]
         if not fitting:
             raise not_allowed(model)
-        return self._rotation.order(fitting)
+        return self._rotation.order(fitting, turn=turn)
+
+    def explain(self, operation: Operation, model: str, item: str) -> Sequence[Considered]:
+        """Return every target with its place, or with the reason why it is not asked."""
+        try:
+            order = list(self.asked(operation, model, item, turn=False))
+        except Refused:
+            order = []
+        placed = [self._considered(target, model, place=at) for at, target in enumerate(order, start=1)]
+        others = [target for target in self.targets if target not in order]
+        left = [self._considered(target, model, reason=_why_not(target, operation, model)) for target in others]
+        unusable = [
+            Considered(registry_id="", registry=name, provider="", model="", reason=why)
+            for name, why in self.unusable.items()
+        ]
+        return (*placed, *left, *unusable)
+
+    def _considered(self, target: Target, model: str, *, place: int = 0, reason: str = "") -> Considered:
+        named = model and model.lower() != AUTO
+        return Considered(
+            registry_id=target.registry_id,
+            registry=target.registry,
+            provider=target.provider,
+            model=model if named else target.default or model,
+            place=place,
+            reason=reason,
+        )
 
     def has(self, operation: str, model: str) -> bool:
         """Say whether anybody has this operation itself, for that model."""
@@ -77,6 +106,16 @@ class Pool:
             for model in sorted((target.allowed or frozenset()) | ({target.default} if target.default else set())):
                 named.setdefault(model, target.provider)
         return named
+
+
+def _why_not(target: Target, operation: Operation, model: str) -> str:
+    if operation.name not in target.ways:
+        return f"it cannot be asked for {operation.name}"
+    if not model or model.lower() == AUTO:
+        return "it has no default model for this consumer"
+    if not target.may_serve(model):
+        return f'this consumer may not use the model "{model}" of it'
+    return f'it cannot be asked for {operation.name} with the model "{model}"'
 
 
 def _nobody(operation: str, unusable: Mapping[str, str]) -> Refused:

@@ -13,6 +13,8 @@ from trustgate.contract.ports import Cache, Ledger, Limiter, Services, Vectors
 from trustgate.contract.upstream import Transport
 from trustgate.embedding import RegistryEmbedder
 from trustgate.enforcement.plugins import load_plugins
+from trustgate.explaining.run import Explainer
+from trustgate.explaining.traces import Traces
 from trustgate.forwarding.by_scheme import ByScheme
 from trustgate.forwarding.httpx_adapter import Proxies, make_transport
 from trustgate.forwarding.outbound import HttpOutbound
@@ -176,8 +178,25 @@ def _meters(settings: Settings) -> Meters:
     return meters
 
 
-def _lifecycle(settings: Settings, parts: Parts, transport: Transport, fanout: Fanout, meters: Meters) -> Lifecycle:
-    lifecycle = Lifecycle(parts, transport, limits=settings.limits, version=version_of(settings), emit=fanout.emit)
+def _traces(settings: Settings, services: Services) -> Traces:
+    return Traces(most=settings.trace_store_size, cache=services.cache, shared_for=settings.trace_store_ttl)
+
+
+def _explainer(settings: Settings, parts: Parts, watch: Watch, traces: Traces) -> Explainer:
+    return Explainer(parts, limits=settings.limits, version=version_of(settings), newest=watch.newest, traces=traces)
+
+
+def _lifecycle(
+    settings: Settings, parts: Parts, transport: Transport, *, fanout: Fanout, traces: Traces, meters: Meters
+) -> Lifecycle:
+    lifecycle = Lifecycle(
+        parts,
+        transport,
+        limits=settings.limits,
+        version=version_of(settings),
+        emit=fanout.emit,
+        keep=traces.keep if settings.trace_store_size else None,
+    )
     meters.gauge("trustgate_requests_in_flight", "Requests under way.", lambda: lifecycle.in_flight)
     meters.gauge("trustgate_snapshot_revision", "The configuration's revision.", lambda: lifecycle.revision)
     return lifecycle
@@ -237,8 +256,10 @@ class Ground(containers.DeclarativeContainer):
     meters = providers.Singleton(_meters, settings)
     fanout = providers.Singleton(_fanout, settings, meters, prices)
     loop_lag = providers.Singleton(LoopLag, meters.provided.registry)
-    lifecycle = providers.Singleton(_lifecycle, settings, parts, transport, fanout, meters)
+    traces = providers.Singleton(_traces, settings, policy_services)
+    lifecycle = providers.Singleton(_lifecycle, settings, parts, transport, fanout=fanout, traces=traces, meters=meters)
     watch = providers.Singleton(_watch, settings, source, lifecycle, embedder, meters)
+    explainer = providers.Singleton(_explainer, settings, parts, watch, traces)
     drain = providers.Singleton(Drain)
     probes = providers.Singleton(_probes, settings, drain, meters, watch)
     admin_probes = providers.Singleton(_admin_probes, settings, drain, meters)
@@ -251,4 +272,5 @@ class Ground(containers.DeclarativeContainer):
         transport=transport,
         prices=prices,
         link=link,
+        traces=traces,
     )

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from trustgate.config.watch import Watch
 from trustgate.contract.upstream import Transport
+from trustgate.explaining.traces import Traces
 from trustgate.lifecycle import Lifecycle
 from trustgate.planes.serve import Drain
 from trustgate.providers.prices import PriceBook
@@ -30,6 +31,7 @@ class DataPlane:
         transport: Transport,
         prices: PriceBook,
         link: Link | None,
+        traces: Traces,
     ) -> None:
         self._watch = watch
         self._lifecycle = lifecycle
@@ -38,6 +40,7 @@ class DataPlane:
         self._transport = transport
         self._prices = prices
         self._link = link
+        self._traces = traces
         self._polling: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -50,6 +53,7 @@ class DataPlane:
         self._polling = asyncio.create_task(self._watch.run())
         self._fanout.start()
         self._loop_lag.start()
+        self._traces.start()
 
     async def close(self) -> None:
         """Let what has ended be told of, then close the connections to providers."""
@@ -59,6 +63,7 @@ class DataPlane:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._polling
         await self._lifecycle.settled()
+        await self._traces.aclose()
         await self._fanout.aclose(FLUSH)
         await self._transport.aclose()
         if self._link is not None:

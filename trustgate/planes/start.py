@@ -112,6 +112,8 @@ class _Serving:
             self._seeded = await seed(run.store(), run.tools(), run.settings())
         if self._serves_data:
             await run.data_plane().open()
+        elif (link := run.link()) is not None:
+            await link.open()
 
     async def _opened(self) -> None:
         if self._seeded is not None:
@@ -121,6 +123,8 @@ class _Serving:
         run = self._run
         if self._serves_data:
             await run.data_plane().close()
+        elif (link := run.link()) is not None:
+            await link.aclose()
         await run.database().aclose()
 
 

@@ -20,6 +20,12 @@ AGAIN = 0.1
 """Seconds after which a place may be free: nobody knows, so it is soon."""
 
 
+class Standings(Struct, frozen=True):
+    """How several limits stand, for the event."""
+
+    limits: tuple[Allowance, ...]
+
+
 class Taken(Struct, frozen=True):
     """What one request took: of its windows, and its place in a room where places are counted."""
 
@@ -68,6 +74,7 @@ async def refund(services: Services, kept: Taken) -> None:
 async def _decide(key: str, settings: RateLimiterSettings, policy: PolicyRef, services: Services) -> Verdict:
     now = services.clock()
     headers: Sequence[Header] = ()
+    details: Allowance | Standings | None = None
     takes = tuple([rate.take(key, now) for rate in settings.rates])
     if takes:
         allowances = await services.limiter.take_all(takes)
@@ -75,13 +82,14 @@ async def _decide(key: str, settings: RateLimiterSettings, policy: PolicyRef, se
         headers = _headers(GLOBAL if policy.is_global else CONSUMER, settings.rates[at], allowances[at], now)
         if not allowances[at].allowed:
             return _deny(settings, settings.rates[at], policy, allowances[at], headers)
+        details = allowances[0] if len(allowances) == 1 else Standings(allowances)
     if settings.concurrency is None:
-        return Proceed(headers=headers, kept=Taken(takes, "", ""))
+        return Proceed(headers=headers, kept=Taken(takes, "", ""), details=details)
     # a number of our own: callers choose their trace ids, and might choose one twice
     taken = Taken(takes, f"{key}:under_way", token_hex(12))
     inside = await services.limiter.enter(taken.room, taken.ticket, limit=settings.concurrency, lease=LEASE)
     if inside.allowed:
-        return Proceed(headers=headers, kept=taken)
+        return Proceed(headers=headers, kept=taken, details=details)
     await services.limiter.refund_all(takes)
     return _full(settings, settings.concurrency, policy)
 

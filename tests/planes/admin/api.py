@@ -10,6 +10,7 @@ import httpx
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # its stubs are another package
 from msgspec import Struct
 
+from trustgate.contract.ports import Cache
 from trustgate.planes.admin.openapi import document
 from trustgate.planes.admin.operation import Operation
 from trustgate.planes.admin.table import OPERATIONS
@@ -42,8 +43,9 @@ class Answer(Struct, frozen=True, kw_only=True):
 class Api:
     """Calls one app. `hidden` are texts that no answer may hold; `seen` the operations that went well."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, traces: Cache) -> None:
         self._client = client
+        self.traces = traces
         self.hidden: set[str] = {SECRET}
         self.seen: set[str] = set()
         self.token = token()

@@ -1,20 +1,33 @@
 """The real app over a real SQLite store, for each test its own. Whatever it logs is searched for secrets."""
 
 import logging
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from msgspec import Struct
 
 import trustgate_plugins.rate_limiter
 import trustgate_plugins.request_size_limiter
+from tests.world import services as policy_services
+from trustgate.config.watch import Watch
+from trustgate.contract.ports import Cache
+from trustgate.contract.upstream import Clocks
 from trustgate.enforcement.plugins import Plugins, assemble
+from trustgate.explaining.report import ExplainedConsumer, Explanation
+from trustgate.explaining.run import Explainer
+from trustgate.explaining.traces import Traces
 from trustgate.planes.admin.app import admin_app
 from trustgate.planes.admin.plane import AdminServices
 from trustgate.planes.admin.services.work import Tools
+from trustgate.providers.credentials import Credentials
+from trustgate.ready import Parts
+from trustgate.settings import Limits
+from trustgate.state.memory_cache import MemoryCache
 from trustgate.storage.configuration import StoredConfig
 from trustgate.storage.factory import open_database
 from trustgate.storage.migrate import migrate
@@ -34,6 +47,7 @@ class World(Struct, frozen=True, kw_only=True):
     consumer: str
     auth: str
     policy: str
+    trace: str
 
     @property
     def root(self) -> str:
@@ -59,15 +73,33 @@ def plugins() -> Plugins:
 
 
 @pytest.fixture
-async def services(tmp_path: Path, plugins: Plugins) -> AsyncIterator[AdminServices]:
+def traces() -> Cache:
+    """Where other processes share what explains their requests."""
+    return MemoryCache()
+
+
+@pytest.fixture
+async def services(tmp_path: Path, plugins: Plugins, traces: Cache) -> AsyncIterator[AdminServices]:
     """A plane over an empty database."""
     database = open_database(SqliteSettings(path=tmp_path / "trustgate.db"))
     await database.open()
     await migrate(database)
     sealer = Sealer(SECRET)
+    source = StoredConfig(database, sealer)
+    parts = Parts(
+        plugins=plugins,
+        services=policy_services(),
+        clocks=Clocks(),
+        credentials=Credentials(),
+        base_domain="llm.localhost",
+        policy_timeout=1.0,
+    )
+    watch = Watch(source, lambda _: None, every=1.0)
+    known = Traces(most=10, cache=traces, shared_for=60.0)
     yield AdminServices(
         store=Store(database, sealer),
-        revision=StoredConfig(database, sealer).revision,
+        revision=source.revision,
+        explainer=Explainer(parts, limits=Limits(), version="1.0", newest=watch.newest, traces=known),
         tools=Tools(plugins=plugins, base_domain="llm.localhost"),
         secret=SECRET,
     )
@@ -83,9 +115,9 @@ async def client(services: AdminServices) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-def api(client: httpx.AsyncClient, records: list[logging.LogRecord]) -> Iterator[Api]:
+def api(client: httpx.AsyncClient, traces: Cache, records: list[logging.LogRecord]) -> Iterator[Api]:
     """A caller with a platform token; at the end no log record may hold what it hid."""
-    api = Api(client)
+    api = Api(client, traces)
     yield api
     said = "\n".join(_text(record) for record in records)
     for secret in api.hidden:
@@ -141,10 +173,37 @@ async def make_world(api: Api, slug: str, **gateway: Any) -> World:
     policy = await api.ok("POST", f"{root}/policies", {"name": "limit", "slug": "rate_limiter", "settings": settings})
     await api.ok("POST", f"{root}/consumers/{consumer['id']}/auths/{minted['id']}")
     await api.ok("POST", f"{root}/consumers/{consumer['id']}/policies/{policy['id']}")
+    trace = uuid.uuid4().hex
+    explained = msgspec.json.encode(served(made["id"], consumer["id"], trace))
+    await api.traces.set(f"{made['id']}:trace:{trace}", explained, ttl=60.0)
     return World(
+        trace=trace,
         gateway=made["id"],
         registry=registry["id"],
         consumer=consumer["id"],
         auth=minted["id"],
         policy=policy["id"],
+    )
+
+
+def served(gateway: str, consumer: str, trace: str) -> Explanation:
+    """What another process says of a request that it served."""
+    return Explanation(
+        hypothetical=False,
+        trace_id=trace,
+        revision=1,
+        gateway_id=gateway,
+        consumer=ExplainedConsumer(id=consumer, slug="my-app", name="my-app", auth_id=""),
+        operation="chat_completions",
+        requested_model="m-1",
+        model="m-1",
+        outcome="forwarded",
+        status=200,
+        code="",
+        message="",
+        policies=(),
+        limits=(),
+        targets=(),
+        attempts=(),
+        dropped_params=(),
     )

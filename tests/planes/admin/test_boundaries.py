@@ -23,6 +23,7 @@ BODIES: Final[Mapping[str, Any]] = {
     "createAuth": {"name": "mine now", "type": "api_key"},
     "createPolicy": {"name": "mine now", "slug": "rate_limiter", "settings": {"limit": 1, "window": "1s"}},
     "testConnection": {"provider": "echo"},
+    "explainRequest": {"consumer": "my-app", "body": {"model": "m-1", "messages": []}},
 }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from dependency_injector import providers
 
+from trustgate.explaining.run import Explainer
 from trustgate.planes.admin.app import admin_app
 from trustgate.planes.admin.plane import AdminServices, Build
 from trustgate.planes.admin.services.work import Tools
@@ -35,6 +36,7 @@ def _services(
     tools: Tools,
     secret: str,
     *,
+    explainer: Explainer,
     applied: Callable[[int], Awaitable[None]],
     probes: Probes,
 ) -> AdminServices:
@@ -42,6 +44,7 @@ def _services(
         store=store,
         revision=source.revision,
         tools=tools,
+        explainer=explainer,
         secret=secret,
         applied=applied,
         dependencies=probes.dependencies,
@@ -63,6 +66,7 @@ class Admin(Ground):
         Ground.source,
         tools,
         Ground.secret,
+        explainer=Ground.explainer,
         applied=applied,
         probes=Ground.admin_probes,
     )

@@ -23,6 +23,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str, str]]] = {
     "invalid_filter": (422, "What was sent cannot be taken.", "invalid active parameter"),
     "result_too_large": (422, "What was sent cannot be taken.", "grouped registry view supports at most 200 …"),
     "internal_error": (500, "It broke on our side; the log names the request id.", ""),
+    "unavailable": (503, "Not now.", "Explanations cannot be read: Redis at …"),
     "not_ready": (503, "Not now.", ""),
 }
 """Code → status, what the status means, a message."""
@@ -69,6 +70,22 @@ REQUESTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "updateAuth": {"off": {"enabled": False}},
     "createPolicy": {
         "limit": {"name": "limit", "slug": "rate_limiter", "settings": {"limit": 100, "window": "1m"}},
+    },
+    "explainRequest": {
+        "chat": {
+            "consumer": "my-app",
+            "body": {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello!"}]},
+        },
+        "claude": {
+            "consumer": "my-app",
+            "path": "/v1/messages",
+            "body": {
+                "model": "claude-sonnet-4-5",
+                "max_tokens": 99,
+                "messages": [{"role": "user", "content": "Hello!"}],
+            },
+            "ask_services": True,
+        },
     },
     "updatePolicy": {"watch only": {"mode": "observe"}},
 }

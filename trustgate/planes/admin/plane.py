@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from msgspec import Struct
 
 from trustgate import __version__
+from trustgate.explaining.run import Explainer
 from trustgate.planes.admin.services.work import PLATFORM, Principal, Tools, Work
 from trustgate.settings import CorsSettings
 from trustgate.storage.store import Store, Unit
@@ -39,12 +40,14 @@ class AdminServices(Struct, frozen=True, kw_only=True):
     """Everything that the plane needs.
 
     `revision` returns the newest committed one; `applied` is awaited with it after each commit and before the answer.
-    `dependencies` says what readiness hangs on, as name → `ok` or why not; `metrics` returns the text of `/metrics`.
+    `explainer` says why requests go as they go. `dependencies` says what readiness hangs on, as name → `ok` or why not;
+    `metrics` returns the text of `/metrics`.
     """
 
     store: Store
     revision: Callable[[], Awaitable[int]]
     tools: Tools
+    explainer: Explainer
     secret: str
     applied: Callable[[int], Awaitable[None]] = _nothing_to_apply
     dependencies: Callable[[], Awaitable[Mapping[str, str]]] = _no_dependencies

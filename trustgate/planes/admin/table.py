@@ -2,7 +2,18 @@
 
 from typing import Final
 
-from trustgate.planes.admin import auths, catalogs, consumers, gateways, models, pages, policies, probes, registries
+from trustgate.planes.admin import (
+    auths,
+    catalogs,
+    consumers,
+    explaining,
+    gateways,
+    models,
+    pages,
+    policies,
+    probes,
+    registries,
+)
 from trustgate.planes.admin.operation import Operation
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
@@ -11,6 +22,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *consumers.OPERATIONS,
     *auths.OPERATIONS,
     *policies.OPERATIONS,
+    *explaining.OPERATIONS,
     *catalogs.OPERATIONS,
     *models.OPERATIONS,
     *probes.OPERATIONS,

@@ -1,0 +1,199 @@
+"""One request explained: the policies in order with what they said, the limits, and who could have served it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from trustgate.contract.context import Operation
+from trustgate.contract.event import Attempt, PolicyFinding
+from trustgate.contract.target import Considered
+from trustgate.enforcement.chain import Chains, Link
+from trustgate.ready import CallerReady
+from trustgate.telemetry.record import Record
+
+NOT_ASKED: Final = "not_asked"
+"""The code with which a hypothetical request ends where a real one would reach its provider."""
+NOT_REACHED: Final = "not_reached"
+
+
+class ExplainedConsumer(Struct, frozen=True, kw_only=True):
+    """The application that asked, and the credential by which."""
+
+    id: str
+    slug: str
+    name: str
+    auth_id: str
+
+
+class ExplainedPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one policy said at one stage. `decision` is the event's; `not_reached` is a stage that the request did not
+    come to, `not_evaluated` one that would have had to ask somebody."""
+
+    id: str
+    name: str
+    slug: str
+    stage: str
+    mode: str
+    decision: str
+    code: str = ""
+    error_type: str = ""
+    latency_ms: float = 0.0
+    details: Any = None
+
+
+class ExplainedLimit(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a limit stood when it was asked; a budget also says what is used and reserved."""
+
+    policy_id: str
+    policy: str
+    limit: float
+    remaining: float
+    unit: str = "requests"
+    used: float | None = None
+    reserved: float | None = None
+    reset_after: float | None = None
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """One request, real or hypothetical.
+
+    `outcome` says who ended it: `forwarded` to a provider (a hypothetical one would be), `answered` or `refused` by the
+    gateway, or `failed`: no target gave an answer. `code` is the machine code of a refusal or failure.
+    """
+
+    hypothetical: bool
+    trace_id: str
+    revision: int
+    gateway_id: str
+    consumer: ExplainedConsumer
+    operation: str
+    requested_model: str
+    model: str
+    outcome: Literal["forwarded", "answered", "refused", "failed"]
+    status: int
+    code: str
+    message: str
+    policies: tuple[ExplainedPolicy, ...]
+    limits: tuple[ExplainedLimit, ...]
+    targets: tuple[Considered, ...]
+    attempts: tuple[Attempt, ...]
+    dropped_params: tuple[str, ...]
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """What is remembered of one request: nothing that it said."""
+
+    record: Record
+    caller: CallerReady
+    operation: Operation
+    item: str
+    answered_by: str
+    considered: Sequence[Considered] | None = None
+
+
+def explanation(seen: Seen, *, message: str = "", hypothetical: bool = False) -> Explanation:
+    """Return what is known of a request in words that hold no secret and nothing that anybody said."""
+    record, caller = seen.record, seen.caller.caller
+    would_forward = hypothetical and record.reason == NOT_ASKED
+    return Explanation(
+        hypothetical=hypothetical,
+        trace_id="" if hypothetical else record.trace_id,
+        revision=record.revision,
+        gateway_id=caller.gateway_id,
+        consumer=ExplainedConsumer(
+            id=caller.consumer_id, slug=caller.consumer_slug, name=caller.consumer_name, auth_id=caller.auth_id
+        ),
+        operation=record.operation,
+        requested_model=record.requested_model,
+        model=record.model,
+        outcome="forwarded" if would_forward else _outcome(seen),
+        status=0 if would_forward else record.status,
+        code="" if would_forward else record.reason,
+        message="" if would_forward else message,
+        policies=tuple(_policies(record.findings, seen.caller.chains)),
+        limits=tuple(_limits(record.findings)),
+        targets=tuple(_targets(seen)),
+        attempts=record.attempts,
+        dropped_params=record.dropped_params,
+    )
+
+
+def _outcome(seen: Seen) -> Literal["forwarded", "answered", "refused", "failed"]:
+    record = seen.record
+    if any(finding.decision in ("block", "failed_closed") for finding in record.findings):
+        return "refused"
+    if seen.answered_by or (record.status < 400 and not record.attempts):
+        return "answered"
+    if record.attempts:
+        return "forwarded" if record.attempts[-1].outcome == "success" and record.complete else "failed"
+    return "refused"
+
+
+def _policies(findings: Sequence[PolicyFinding], chains: Chains) -> Iterator[ExplainedPolicy]:
+    """What was said, in the order in which it was, and behind it what nobody was asked any more."""
+    asked = set()
+    for finding in findings:
+        asked.add((finding.policy_id, finding.stage))
+        yield ExplainedPolicy(
+            id=finding.policy_id,
+            name=finding.name,
+            slug=finding.slug,
+            stage=finding.stage,
+            mode=finding.mode,
+            decision=finding.decision,
+            code=finding.code,
+            error_type=finding.error_type,
+            latency_ms=finding.latency_ms,
+            details=finding.details,
+        )
+    for link in _links(chains):
+        if (link.policy.id, link.stage) not in asked:
+            policy = link.policy
+            yield ExplainedPolicy(
+                id=policy.id,
+                name=policy.name,
+                slug=policy.slug,
+                stage=link.stage,
+                mode=policy.mode,
+                decision=NOT_REACHED,
+            )
+
+
+def _links(chains: Chains) -> Iterator[Link]:
+    for batches in (chains.pre_request, chains.pre_call, chains.pre_response):
+        for batch in batches:
+            yield from batch
+    yield from chains.on_chunk
+    yield from chains.post_response
+
+
+def _limits(findings: Sequence[PolicyFinding]) -> Iterator[ExplainedLimit]:
+    for finding in findings:
+        details = msgspec.to_builtins(finding.details)
+        told = details.get("limits", [details]) if isinstance(details, Mapping) else ()
+        for each in told:
+            if isinstance(each, Mapping) and isinstance(each.get("limit"), int | float):
+                yield _limit(finding, each)
+
+
+def _limit(finding: PolicyFinding, told: Mapping[str, Any]) -> ExplainedLimit:
+    limit, used, reserved = told["limit"], told.get("used"), told.get("reserved")
+    remaining = told.get("remaining", max(0, limit - (used or 0) - (reserved or 0)) if used is not None else 0)
+    return ExplainedLimit(
+        policy_id=finding.policy_id,
+        policy=finding.name,
+        limit=limit,
+        remaining=remaining,
+        unit=told.get("unit", "requests"),
+        used=used,
+        reserved=reserved,
+        reset_after=told.get("reset_after", told.get("retry_after")),
+    )
+
+
+def _targets(seen: Seen) -> Sequence[Considered]:
+    if seen.considered is not None:
+        return seen.considered
+    return seen.caller.pool.explain(seen.operation, seen.record.model or seen.record.requested_model, seen.item)

@@ -1,0 +1,92 @@
+"""Requests that were real, for as long as there is room: what explains them, and nothing that they said.
+
+Other processes find them where they are shared, in the cache that all of them have.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from typing import Final
+
+import msgspec
+
+from trustgate.contract.ports import Cache, StateUnavailable
+from trustgate.explaining.report import Explanation, Seen, explanation
+from trustgate.underway import Exchange
+
+EVERY: Final = 0.25
+"""Seconds between two times at which what is to be shared is."""
+WAITING: Final = 4096
+"""Explanations that wait to be shared; the oldest goes first."""
+log = logging.getLogger("trustgate.explaining")
+
+
+class Traces:
+    """The last `most` requests of this process. With `shared_for` seconds also others find them, in `cache`."""
+
+    def __init__(self, *, most: int, cache: Cache, shared_for: float = 0.0) -> None:
+        self._most = most
+        self._cache = cache
+        self._shared_for = shared_for
+        self._held: OrderedDict[tuple[str, str], Seen] = OrderedDict()
+        self._waiting: deque[Seen] = deque(maxlen=WAITING)
+        self._sharing: asyncio.Task[None] | None = None
+
+    def keep(self, exchange: Exchange) -> None:
+        """Remember a request that has ended; one of nobody that is known explains nothing."""
+        caller, ctx = exchange.caller, exchange.ctx
+        if not self._most or caller is None or ctx is None:
+            return
+        seen = Seen(
+            record=exchange.record,
+            caller=caller,
+            operation=ctx.operation,
+            item=exchange.item,
+            answered_by=exchange.answered_by,
+            considered=exchange.considered,
+        )
+        held = self._held
+        held[caller.caller.gateway_id, exchange.trace.trace_id] = seen
+        if len(held) > self._most:
+            held.popitem(last=False)
+        if self._shared_for:
+            self._waiting.append(seen)
+
+    async def find(self, gateway_id: str, trace_id: str) -> Explanation | None:
+        """Return what explains a request of that gateway, if it is still known. Raises StateUnavailable."""
+        seen = self._held.get((gateway_id, trace_id))
+        if seen is not None:
+            return explanation(seen)
+        raw = await self._cache.get(_key(gateway_id, trace_id)) if self._shared_for else None
+        return None if raw is None else msgspec.json.decode(raw, type=Explanation)
+
+    def start(self) -> None:
+        """Begin to share."""
+        if self._shared_for and self._sharing is None:
+            self._sharing = asyncio.create_task(self._share_for_ever())
+
+    async def aclose(self) -> None:
+        """Share what waits, and end."""
+        if self._sharing is not None:
+            self._sharing.cancel()
+            await asyncio.gather(self._sharing, return_exceptions=True)
+            self._sharing = None
+            await self._share()
+
+    async def _share_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY)
+            await self._share()
+
+    async def _share(self) -> None:
+        try:
+            while self._waiting:
+                seen = self._waiting.popleft()
+                key = _key(seen.caller.caller.gateway_id, seen.record.trace_id)
+                await self._cache.set(key, msgspec.json.encode(explanation(seen)), ttl=self._shared_for)
+        except StateUnavailable as error:
+            log.warning("explanations cannot be shared: %s", error)
+
+
+def _key(gateway_id: str, trace_id: str) -> str:
+    return f"{gateway_id}:trace:{trace_id}"
