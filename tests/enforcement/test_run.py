@@ -396,7 +396,8 @@ class Meeting:
 
     async def teach(self, desk: Desk) -> Desk:
         await desk.pre_request()
-        desk.findings.clear()
+        desk.trail.findings.clear()
+        desk.trail.silent.clear()
         self.rounds = 1
         return desk
 
@@ -525,7 +526,7 @@ async def test_leaving_cancels_every_hook(known: bool) -> None:
         await request
     assert sorted(meeting.cancelled) == [0, 1, 2]
     assert not desk.left_behind
-    assert desk.findings == [], "a request that was left is no policy's decision"
+    assert desk.trail.findings == [], "a request that was left is no policy's decision"
 
 
 # Throttling.

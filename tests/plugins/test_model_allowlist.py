@@ -91,10 +91,7 @@ async def test_what_a_target_would_be_asked_for_is_judged_where_nobody_named_a_m
     at = house(SMALL, line=line, records=with_default("m-1"))
     assert (await at.ask(body)).status == 403
     assert not line.calls
-    assert [(each.stage, each.decision) for each in at.event.policy_chain] == [
-        ("pre_request", "allowed"),
-        ("pre_call", "block"),
-    ]
+    assert [(each.stage, each.decision) for each in at.event.policy_chain] == [("pre_call", "block")]
     assert (await house(SMALL, records=with_default("m-1-mini")).ask(body)).status == 200
 
 

@@ -31,8 +31,8 @@ def with_body(ctx: RequestContext, raw: bytes) -> RequestContext:
 )
 async def test_the_last_byte_that_fits(ctx: RequestContext, size: int, unit: str, limit: int) -> None:
     chosen = settings(allowed_payload_size=size, size_unit=unit, max_chars_per_request=10**9)
-    assert await pre_request(with_body(ctx, b"x" * limit), chosen, SERVICES) is None
-    verdict = await pre_request(with_body(ctx, b"x" * (limit + 1)), chosen, SERVICES)
+    assert pre_request(with_body(ctx, b"x" * limit), chosen, SERVICES) is None
+    verdict = pre_request(with_body(ctx, b"x" * (limit + 1)), chosen, SERVICES)
     assert isinstance(verdict, Deny)
     assert (verdict.status, verdict.code) == (413, "request_too_large")
     assert f"{limit + 1} bytes" in verdict.message
@@ -43,8 +43,8 @@ async def test_the_last_byte_that_fits(ctx: RequestContext, size: int, unit: str
 
 async def test_the_last_character_that_fits(ctx: RequestContext) -> None:
     chosen = settings(allowed_payload_size=1, size_unit="megabytes", max_chars_per_request=4)
-    assert await pre_request(with_body(ctx, "ä€😀x".encode()), chosen, SERVICES) is None
-    verdict = await pre_request(with_body(ctx, "ä€😀xy".encode()), chosen, SERVICES)
+    assert pre_request(with_body(ctx, "ä€😀x".encode()), chosen, SERVICES) is None
+    verdict = pre_request(with_body(ctx, "ä€😀xy".encode()), chosen, SERVICES)
     assert isinstance(verdict, Deny)
     assert (verdict.status, verdict.code) == (413, "request_too_large")
     assert "5 characters" in verdict.message
@@ -53,8 +53,8 @@ async def test_the_last_character_that_fits(ctx: RequestContext) -> None:
 
 async def test_characters_are_limited_unless_said_otherwise(ctx: RequestContext) -> None:
     chosen = settings(allowed_payload_size=1, size_unit="megabytes")
-    assert await pre_request(with_body(ctx, b"x" * 100_000), chosen, SERVICES) is None
-    assert isinstance(await pre_request(with_body(ctx, b"x" * 100_001), chosen, SERVICES), Deny)
+    assert pre_request(with_body(ctx, b"x" * 100_000), chosen, SERVICES) is None
+    assert isinstance(pre_request(with_body(ctx, b"x" * 100_001), chosen, SERVICES), Deny)
 
 
 async def test_the_last_token_that_fits(ctx: RequestContext) -> None:
@@ -62,29 +62,29 @@ async def test_the_last_token_that_fits(ctx: RequestContext) -> None:
     tokens = SERVICES.estimate(msgspec.json.decode(words), "").input
     size = {"allowed_payload_size": 1, "size_unit": "megabytes"}
     fits, does_not = (settings(**size, max_tokens_per_request=tokens - less) for less in (0, 1))
-    assert await pre_request(with_body(ctx, words), fits, SERVICES) is None
-    verdict = await pre_request(with_body(ctx, words), does_not, SERVICES)
+    assert pre_request(with_body(ctx, words), fits, SERVICES) is None
+    verdict = pre_request(with_body(ctx, words), does_not, SERVICES)
     assert isinstance(verdict, Deny)
     assert (verdict.status, verdict.code) == (413, "request_too_large")
     assert f"about {tokens} tokens" in verdict.message
     told = {b"x-request-size-tokens": b"%d" % tokens, b"x-size-limit-tokens": b"%d" % (tokens - 1)}
     assert dict(verdict.headers) == told
-    assert await pre_request(with_body(ctx, b""), does_not, SERVICES) is None
+    assert pre_request(with_body(ctx, b""), does_not, SERVICES) is None
 
 
 async def test_a_length_must_be_announced_if_so_chosen(ctx: RequestContext) -> None:
     chosen = settings(allowed_payload_size=1, size_unit="megabytes", require_content_length=True)
-    verdict = await pre_request(ctx, chosen, SERVICES)
+    verdict = pre_request(ctx, chosen, SERVICES)
     assert isinstance(verdict, Deny)
     assert (verdict.status, verdict.code) == (411, "length_required")
     announced = msgspec.structs.replace(ctx, headers={b"content-length": b"13"})
-    assert await pre_request(announced, chosen, SERVICES) is None
+    assert pre_request(announced, chosen, SERVICES) is None
 
 
 async def test_what_has_no_body_needs_no_length(ctx: RequestContext) -> None:
     operation = msgspec.structs.replace(ctx.operation, method="GET", body="none")
     listing = msgspec.structs.replace(ctx, operation=operation, body=Body(b""))
-    assert await pre_request(listing, settings(require_content_length=True), SERVICES) is None
+    assert pre_request(listing, settings(require_content_length=True), SERVICES) is None
 
 
 @given(st.text())

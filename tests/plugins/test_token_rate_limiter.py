@@ -102,8 +102,6 @@ async def test_a_budget_that_is_used_up_refuses_and_nobody_is_asked() -> None:
     assert remaining(told) == 0
     assert int(told.header(b"retry-after")) >= 3500
     assert len(line.calls) == 1
-    finding = house.events[-1].policy_chain[-1]
-    assert (finding.stage, finding.decision, finding.code) == ("post_response", "allowed", "")
     assert [each.code for each in house.events[-1].policy_chain if each.decision == "block"] == [
         "token_budget_exceeded"
     ]

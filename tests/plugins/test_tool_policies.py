@@ -176,7 +176,9 @@ async def test_one_consumer_does_not_use_up_anothers_runs() -> None:
     assert (await ask(other, "chat", Turn(tools=("transfer",)))).status == 200
 
 
-@pytest.mark.parametrize("raw", [b'{"messages": 1, "model": "m"}', b'{"messages": [1], "tools": {}, "model": "m"}'])
+@pytest.mark.parametrize(
+    "raw", [b'{"messages": 1, "tools": [], "model": "m"}', b'{"messages": [1], "tools": {}, "model": "m"}']
+)
 @pytest.mark.parametrize("plugin", [tool_allowlist, tool_injection, per_tool_rate_limiter])
 async def test_a_body_that_cannot_be_read_is_the_callers_mistake(plugin: ModuleType, raw: bytes) -> None:
     settings: dict[ModuleType, dict[str, Any]] = {

@@ -92,6 +92,15 @@ class Body:
             self._json = msgspec.json.decode(self.raw)
         return self._json
 
+    def may_speak_of_tools(self) -> bool:
+        """Say whether there may be tools in it, without reading it: false only where there are none in any dialect.
+
+        Their places are called `tools`, `toolConfig`, `tool_calls`, `functions` and the like, unless letters are
+        written as escapes.
+        """
+        raw = self.raw
+        return b"tool" in raw or b"unction" in raw or b"\\u" in raw
+
     def prompt(self) -> Prompt:
         """Return what the request says, read at most once. Raises Unreadable for what cannot be looked into."""
         if self._prompt is None:

@@ -1,7 +1,7 @@
 """Policies and hook implementations → ordered chains, compiled once per consumer and revision; requests walk them."""
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from msgspec import Struct, field
@@ -26,9 +26,9 @@ SUBJECTS: Final[Mapping[str, tuple[str, ...]]] = {
 _THROTTLED: Final = ("pre_request", "pre_call")
 """Stages at which a request can wait: afterwards somebody already works on it."""
 
-Call = Callable[[RequestContext | None, Any, Any], Coroutine[Any, Any, Any]]
+Call = Callable[[RequestContext | None, Any, Any], Any]
 """A hook with its settings bound: left to say are the request, what the stage is about (a tuple where that is several
-things), and what the policy kept."""
+things), and what the policy kept. Returns a coroutine, and a verdict where the hook is `direct`."""
 
 
 class Habit:
@@ -39,8 +39,8 @@ class Habit:
 
     __slots__ = ("waits",)
 
-    def __init__(self) -> None:
-        self.waits = True
+    def __init__(self, *, waits: bool = True) -> None:
+        self.waits = waits
 
 
 class Link(Struct, frozen=True, kw_only=True):
@@ -56,6 +56,7 @@ class Link(Struct, frozen=True, kw_only=True):
     buffers_stream: bool = False
     rewrites: bool = True
     wants_answer: bool = False
+    direct: bool = False
     line: Callable[[RequestContext], str] | None = None
     """Of a policy that throttles: in which line a request waits."""
     habit: Habit = field(default_factory=Habit)
@@ -159,6 +160,8 @@ def _link(
         buffers_stream=stage == "pre_response" and settings.buffers_stream,
         rewrites=settings.rewrites,
         wants_answer=stage == "post_response" and "answer" in inspect.signature(hook).parameters,
+        direct=not inspect.iscoroutinefunction(hook),
+        habit=Habit(waits=inspect.iscoroutinefunction(hook)),
         line=_line(settings, ref) if policy.mode == "throttle" and stage in _THROTTLED else None,
     )
 
@@ -181,15 +184,14 @@ def _bind(hook: Callable[..., Any], stage: str, given: Mapping[str, Any]) -> Cal
     brought = {"ctx", "kept", *subjects}
     parameters = inspect.signature(hook).parameters.values()
     asked = [each.name for each in parameters if each.name in brought | given.keys() or each.default is each.empty]
-    spoken = hook if inspect.iscoroutinefunction(hook) else _as_coroutine(hook)
     if asked[:1] == ["ctx"] and not brought & set(asked[1:]):
         rest = [given[name] for name in asked[1:]]
-        return lambda ctx, _subject, _kept: spoken(ctx, *rest)
+        return lambda ctx, _subject, _kept: hook(ctx, *rest)
     values = [given.get(name) for name in asked]
     places = [(place, name) for place, name in enumerate(asked) if name in brought]
     several = len(subjects) > 1
 
-    def call(ctx: RequestContext | None, subject: Any, kept: Any) -> Coroutine[Any, Any, Any]:
+    def call(ctx: RequestContext | None, subject: Any, kept: Any) -> Any:
         arguments = values.copy()
         for place, name in places:
             if name == "ctx":
@@ -198,13 +200,6 @@ def _bind(hook: Callable[..., Any], stage: str, given: Mapping[str, Any]) -> Cal
                 arguments[place] = kept
             else:
                 arguments[place] = subject[subjects.index(name)] if several else subject
-        return spoken(*arguments)
-
-    return call
-
-
-def _as_coroutine(hook: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
-    async def call(*arguments: Any) -> Any:
         return hook(*arguments)
 
     return call

@@ -58,16 +58,18 @@ class Runner:
     def __init__(self, *, throttle_wait: float) -> None:
         self._lines = Lines(within=throttle_wait)
 
-    async def pre_request(self, chains: Chains, ctx: RequestContext, trail: Trail, reread: Reread) -> Ruling:
+    def pre_request(
+        self, chains: Chains, ctx: RequestContext, trail: Trail, reread: Reread
+    ) -> Coroutine[Any, Any, Ruling]:
         """Run the policies before a target is chosen. A rewrite, `reread`, is what the batches behind it see."""
-        return await self._before(chains.pre_request, ctx, None, trail, reread)
+        return self._before(chains.pre_request, ctx, None, trail, reread)
 
-    async def pre_call(
+    def pre_call(
         self, chains: Chains, ctx: RequestContext, target: Chosen, trail: Trail, reread: Reread
-    ) -> Ruling:
+    ) -> Coroutine[Any, Any, Ruling]:
         """Run the policies before a target is called. One that asks for another model ends the round: targets are then
         chosen anew, and every policy decides again."""
-        return await self._before(chains.pre_call, ctx, target, trail, reread)
+        return self._before(chains.pre_call, ctx, target, trail, reread)
 
     async def pre_response(
         self,
@@ -103,7 +105,8 @@ class Runner:
         """Return the headers with which a browser may ask, by the first policy that allows it; None when none does."""
         for link in links:
             try:
-                headers, rest = _stepped(link.call(None, origin, None))
+                called = link.call(None, origin, None)
+                headers, rest = (called, None) if link.direct else _stepped(called)
             except Exception:  # noqa: BLE001 - whatever a policy raises, nobody was allowed anything by it
                 log.warning("policy %s (%s) failed for a browser", link.policy.name, link.policy.slug)
                 continue
@@ -149,15 +152,24 @@ class Runner:
         self, batches: Iterable[Batch], ctx: RequestContext, subject: Chosen | None, trail: Trail, reread: Reread
     ) -> Ruling:
         headers: list[Header] = []
+        heard = _Heard(headers)
         for batch in batches:
-            heard = _Heard(headers)
-            await self._batch(batch, ctx, subject, trail, heard)
+            if len(batch) > 1 and _several_wait(batch):
+                await self._together(batch, ctx, subject, trail, heard)
+            else:
+                for link in batch:  # what `_batch` does, without a coroutine of its own for every policy
+                    verdict = self._on_the_spot(link, ctx, subject, trail)
+                    if verdict is _WAITS:
+                        verdict = await self._decide(link, ctx, subject, trail, trail.pending)
+                    if verdict is not _GO_ON and heard.heed(verdict, link):
+                        break
             if heard.stop is not None:
                 return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=headers)
             if heard.body is not None or heard.model:
                 ctx = replace(ctx, body=reread(ctx.body, heard.body, heard.model))
-            if heard.model and subject is not None:
-                break
+                if heard.model and subject is not None:
+                    break
+                heard.body, heard.model = None, ""
         return Ruling(ctx=ctx, headers=headers)
 
     async def _batch(self, batch: Batch, ctx: RequestContext, subject: Any, trail: Trail, heard: "_Heard") -> None:
@@ -201,6 +213,9 @@ class Runner:
         if rest is not None:
             trail.pending = rest
             return _WAITS
+        if verdict is None:  # by far the most of them: nothing to say, and no time that was taken
+            trail.silent.append(link)
+            return _GO_ON
         return _noted(link, verdict, started, trail)
 
     async def _decide(
@@ -268,6 +283,9 @@ class _Heard:
 
 def add_headers(headers: list[Header], more: Sequence[Header]) -> None:
     """Add a policy's headers to those of the policies before it. Of two limits the caller is told the tighter one."""
+    if not headers:
+        headers += more
+        return
     names = {name for name, _ in more}
     before = [header for header in headers if header[0] in names]
     if not before:
@@ -357,6 +375,8 @@ def _several_wait(batch: Batch) -> bool:
 
 def _step(link: Link, ctx: RequestContext, subject: Any, trail: Trail) -> tuple[Any, Awaitable[Any] | None]:
     """Step a hook once: what it decided on the spot, or what has to be awaited for it."""
+    if link.direct:
+        return link.call(ctx, subject, trail.kept.get(link.policy.id)), None
     coroutine = link.call(ctx, subject, trail.kept.get(link.policy.id))
     try:
         waiting_for = coroutine.send(None)

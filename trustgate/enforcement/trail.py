@@ -19,12 +19,16 @@ _OUR_WORDS: Final = (CannotDecide, StateUnavailable, ServiceUnavailable, Unreada
 
 
 class Trail:
-    """One request's. `kept` is by policy; `pending` is what the policy that was asked last waits for."""
+    """One request's. `kept` is by policy; `pending` is what the policy that was asked last waits for.
 
-    __slots__ = ("findings", "kept", "pending")
+    `silent` are the policies that decided on the spot and had nothing to say: they leave no finding.
+    """
+
+    __slots__ = ("findings", "kept", "pending", "silent")
 
     def __init__(self) -> None:
         self.findings: list[PolicyFinding] = []
+        self.silent: list[Link] = []
         self.kept: dict[str, Any] = {}
         self.pending: Awaitable[Any] | None = None
 

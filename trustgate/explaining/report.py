@@ -90,6 +90,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     operation: Operation
     item: str
     answered_by: str
+    silent: Sequence[Link] = ()
     considered: Sequence[Considered] | None = None
 
 
@@ -112,7 +113,7 @@ def explanation(seen: Seen, *, message: str = "", hypothetical: bool = False) ->
         status=0 if would_forward else record.status,
         code="" if would_forward else record.reason,
         message="" if would_forward else message,
-        policies=tuple(_policies(record.findings, seen.caller.chains)),
+        policies=tuple(_policies(record.findings, seen.silent, seen.caller.chains)),
         limits=tuple(_limits(record.findings)),
         targets=tuple(_targets(seen)),
         attempts=record.attempts,
@@ -131,25 +132,17 @@ def _outcome(seen: Seen) -> Literal["forwarded", "answered", "refused", "failed"
     return "refused"
 
 
-def _policies(findings: Sequence[PolicyFinding], chains: Chains) -> Iterator[ExplainedPolicy]:
-    """What was said, in the order in which it was, and behind it what nobody was asked any more."""
-    asked = set()
+def _policies(findings: Sequence[PolicyFinding], silent: Sequence[Link], chains: Chains) -> Iterator[ExplainedPolicy]:
+    """All policies in the order in which they run, with what they said; those that cannot be prepared come first."""
+    said: dict[tuple[str, str], list[PolicyFinding]] = {}
     for finding in findings:
-        asked.add((finding.policy_id, finding.stage))
-        yield ExplainedPolicy(
-            id=finding.policy_id,
-            name=finding.name,
-            slug=finding.slug,
-            stage=finding.stage,
-            mode=finding.mode,
-            decision=finding.decision,
-            code=finding.code,
-            error_type=finding.error_type,
-            latency_ms=finding.latency_ms,
-            details=finding.details,
-        )
+        said.setdefault((finding.policy_id, finding.stage), []).append(finding)
+    quiet = {(link.policy.id, link.stage) for link in silent}
     for link in _links(chains):
-        if (link.policy.id, link.stage) not in asked:
+        key = (link.policy.id, link.stage)
+        if key in said:
+            yield from map(_said, said.pop(key))
+        else:
             policy = link.policy
             yield ExplainedPolicy(
                 id=policy.id,
@@ -157,8 +150,25 @@ def _policies(findings: Sequence[PolicyFinding], chains: Chains) -> Iterator[Exp
                 slug=policy.slug,
                 stage=link.stage,
                 mode=policy.mode,
-                decision=NOT_REACHED,
+                decision="allowed" if key in quiet else NOT_REACHED,
             )
+    for rest in said.values():
+        yield from map(_said, rest)
+
+
+def _said(finding: PolicyFinding) -> ExplainedPolicy:
+    return ExplainedPolicy(
+        id=finding.policy_id,
+        name=finding.name,
+        slug=finding.slug,
+        stage=finding.stage,
+        mode=finding.mode,
+        decision=finding.decision,
+        code=finding.code,
+        error_type=finding.error_type,
+        latency_ms=finding.latency_ms,
+        details=finding.details,
+    )
 
 
 def _links(chains: Chains) -> Iterator[Link]:

@@ -76,6 +76,7 @@ class DryRun(Lifecycle):
             operation=ctx.operation,
             item=exchange.item,
             answered_by=exchange.answered_by,
+            silent=exchange.trail.silent,
             considered=exchange.considered,
         )
         message = exchange.refused.message if exchange.refused else ""

@@ -43,6 +43,7 @@ class Traces:
             operation=ctx.operation,
             item=exchange.item,
             answered_by=exchange.answered_by,
+            silent=exchange.trail.silent,
             considered=exchange.considered,
         )
         held = self._held

@@ -28,7 +28,7 @@ def settings_type() -> type[CostCapSettings]:
 
 
 @hookimpl
-async def pre_call(ctx: RequestContext, target: Chosen, settings: CostCapSettings, services: Services) -> Verdict:
+def pre_call(ctx: RequestContext, target: Chosen, settings: CostCapSettings, services: Services) -> Verdict:
     cap = settings.cap_of(target.model)
     expected = _expected(ctx, settings, services)
     price = _price(expected, _known(target, settings, services))

@@ -11,7 +11,7 @@ def settings_type() -> type[ModelAllowlistSettings]:
 
 
 @hookimpl
-async def pre_request(ctx: RequestContext, settings: ModelAllowlistSettings) -> Verdict:
+def pre_request(ctx: RequestContext, settings: ModelAllowlistSettings) -> Verdict:
     if ctx.operation.family in {"models", "stored", "passthrough"}:
         return None
     if not ctx.body.names_model:
@@ -22,7 +22,7 @@ async def pre_request(ctx: RequestContext, settings: ModelAllowlistSettings) -> 
 
 
 @hookimpl
-async def pre_call(ctx: RequestContext, target: Chosen, settings: ModelAllowlistSettings) -> Verdict:
+def pre_call(ctx: RequestContext, target: Chosen, settings: ModelAllowlistSettings) -> Verdict:
     if ctx.operation.family == "stored" or not target.model:
         return None
     if ctx.operation.family == "passthrough" and not settings.allows(target.model):

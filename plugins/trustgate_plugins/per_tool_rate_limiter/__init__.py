@@ -34,7 +34,7 @@ def settings_type() -> type[PerToolRateLimiterSettings]:
 async def pre_request(
     ctx: RequestContext, settings: PerToolRateLimiterSettings, policy: PolicyRef, services: Services
 ) -> Verdict:
-    if ctx.operation.family != "chat":
+    if ctx.operation.family != "chat" or not ctx.body.may_speak_of_tools():
         return None
     prompt = ctx.body.prompt()
     counter = _counter(ctx, policy)

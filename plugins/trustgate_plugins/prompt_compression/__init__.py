@@ -19,7 +19,7 @@ def settings_type() -> type[PromptCompressionSettings]:
 
 
 @hookimpl
-async def pre_request(ctx: RequestContext, settings: PromptCompressionSettings) -> Verdict:
+def pre_request(ctx: RequestContext, settings: PromptCompressionSettings) -> Verdict:
     size = len(ctx.body.raw)
     if ctx.operation.family != "chat":
         return None

@@ -21,7 +21,7 @@ def settings_type() -> type[PromptTemplateSettings]:
 
 
 @hookimpl
-async def pre_request(ctx: RequestContext, settings: PromptTemplateSettings) -> Verdict:
+def pre_request(ctx: RequestContext, settings: PromptTemplateSettings) -> Verdict:
     if ctx.operation.family != "chat" or ctx.operation.name == "completions":
         return None
     known = _context(ctx, settings)

@@ -19,7 +19,7 @@ def settings_type() -> type[RegexReplaceSettings]:
 
 
 @hookimpl
-async def pre_request(ctx: RequestContext, settings: RegexReplaceSettings) -> Verdict:
+def pre_request(ctx: RequestContext, settings: RegexReplaceSettings) -> Verdict:
     if not ctx.body.raw:
         return None
     edits, times = _replaced(ctx.body.prompt().pieces, settings)
@@ -27,7 +27,7 @@ async def pre_request(ctx: RequestContext, settings: RegexReplaceSettings) -> Ve
 
 
 @hookimpl
-async def pre_response(ctx: RequestContext, answer: AnswerView, settings: RegexReplaceSettings) -> Verdict:
+def pre_response(ctx: RequestContext, answer: AnswerView, settings: RegexReplaceSettings) -> Verdict:
     if ctx.operation.family in WORDLESS:
         return None
     edits, times = _replaced(answer.parts().pieces, settings)
@@ -35,7 +35,7 @@ async def pre_response(ctx: RequestContext, answer: AnswerView, settings: RegexR
 
 
 @hookimpl
-async def on_chunk(chunk: Chunk, settings: RegexReplaceSettings) -> ChunkVerdict:
+def on_chunk(chunk: Chunk, settings: RegexReplaceSettings) -> ChunkVerdict:
     begun = chunk.kept or settings.patterns.begin()
     waited = sum(len(state.waits) for state in begun)
     step = settings.patterns.live(begun, chunk.text[waited:], final=chunk.final, window=settings.window)

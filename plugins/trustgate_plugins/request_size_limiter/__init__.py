@@ -13,7 +13,7 @@ def settings_type() -> type[RequestSizeLimiterSettings]:
 
 
 @hookimpl
-async def pre_request(ctx: RequestContext, settings: RequestSizeLimiterSettings, services: Services) -> Verdict:
+def pre_request(ctx: RequestContext, settings: RequestSizeLimiterSettings, services: Services) -> Verdict:
     if settings.require_content_length and ctx.operation.reads_body and b"content-length" not in ctx.headers:
         return Deny(code="length_required", message="This gateway needs a Content-Length header.", status=411)
     raw = ctx.body.raw

@@ -10,8 +10,8 @@ def settings_type() -> type[ToolAllowlistSettings]:
 
 
 @hookimpl
-async def pre_request(ctx: RequestContext, settings: ToolAllowlistSettings) -> Verdict:
-    if ctx.operation.family != "chat":
+def pre_request(ctx: RequestContext, settings: ToolAllowlistSettings) -> Verdict:
+    if ctx.operation.family != "chat" or not ctx.body.may_speak_of_tools():
         return None
     offered = ctx.body.prompt().tools
     gone = [tool.name for tool in offered if not settings.allows(tool.name)]

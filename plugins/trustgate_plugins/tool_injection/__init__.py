@@ -10,7 +10,7 @@ def settings_type() -> type[ToolInjectionSettings]:
 
 
 @hookimpl
-async def pre_request(ctx: RequestContext, settings: ToolInjectionSettings) -> Verdict:
+def pre_request(ctx: RequestContext, settings: ToolInjectionSettings) -> Verdict:
     if ctx.operation.family != "chat" or ctx.operation.name == "completions":
         return None
     body, lens = ctx.body, ctx.body.reader()
