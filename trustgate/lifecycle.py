@@ -64,7 +64,7 @@ class Lifecycle:
     ) -> None:
         self._parts = parts
         self._transport = transport
-        self._forwarder = forwarder or Forwarder(transport, version)
+        self._forwarder = forwarder or Forwarder(transport, version, parts.health)
         self._runner = Runner(throttle_wait=limits.throttle_wait)
         self._carrier = Carrier(self._runner, most=limits.max_buffered_answer_bytes)
         self._limits = limits

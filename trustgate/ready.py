@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from trustgate.admission.consumer import Admitted, admit, presented_key
 from trustgate.admission.gateway import named_gateway
@@ -22,6 +22,7 @@ from trustgate.contract.target import Target
 from trustgate.contract.upstream import Clocks
 from trustgate.enforcement.chain import Chains, Link, compile_chains, effective
 from trustgate.enforcement.plugins import Plugins
+from trustgate.forwarding.health import Health
 from trustgate.forwarding.pool import Pool
 from trustgate.providers.credentials import Credentials
 from trustgate.providers.targets import CannotTarget, compile_target
@@ -39,6 +40,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     credentials: Credentials
     base_domain: str
     policy_timeout: float
+    health: Health = field(default_factory=Health)
 
 
 class CallerReady(Struct, frozen=True, kw_only=True):
@@ -128,7 +130,7 @@ class TenantReady:
                 )
             except CannotTarget as error:
                 unusable[registry.name] = str(error)
-        return Pool(targets, unusable)
+        return Pool(targets, unusable, self._parts.health)
 
 
 class Ready:

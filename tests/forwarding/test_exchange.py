@@ -182,10 +182,24 @@ async def test_where_nobody_can_be_reached_the_last_failure_is_told(kind: Failur
         *((status, "retryable") for status in (408, 429, 500, 502, 503, 504, 529)),
     ],
 )
-async def test_an_answer_is_an_answer_whatever_its_status(status: int, outcome: str) -> None:
-    forwarding = Forwarding(one=status, two=200)
+async def test_the_last_answer_is_an_answer_whatever_its_status(status: int, outcome: str) -> None:
+    forwarding = Forwarding(one=status)
     assert (await forwarding.run()).upstream.status == status
     assert forwarding.noted == [(1, "id of one", "one inc", outcome, status, "")]
+
+
+@pytest.mark.parametrize("status", [401, 403, 408, 429, 500, 502, 503, 504, 529])
+async def test_an_answer_that_another_may_give_is_asked_of_it(status: int) -> None:
+    forwarding = Forwarding(one=status, two=200)
+    assert (await forwarding.run()).upstream.status == 200
+    assert [(code, by) for _, by, _, _, code, _ in forwarding.noted] == [(status, "id of one"), (200, "id of two")]
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 413, 415, 422])
+async def test_a_mistake_of_the_caller_is_nobody_elses_to_answer(status: int) -> None:
+    forwarding = Forwarding(one=status, two=200)
+    assert (await forwarding.run()).upstream.status == status
+    assert len(forwarding.noted) == 1
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,11 @@ class Circuit:
         """For how many seconds nobody asks; 0 when somebody may."""
         return max(0.0, self._opens_at - self._now())
 
+    @property
+    def may_enter(self) -> bool:
+        """Whether `enter` would let somebody in."""
+        return not self._pause or not (self._probing or self.closed_for)
+
     def enter(self) -> bool:
         """Say whether this one may ask. While it is not sure that asking helps, one at a time may."""
         if not self._pause:

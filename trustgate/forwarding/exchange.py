@@ -21,6 +21,7 @@ from trustgate.contract.upstream import (
     UpstreamFailure,
 )
 from trustgate.forwarding.headers import Outgoing
+from trustgate.forwarding.health import Health, fails, retry_after
 
 NOT_FOUND: Final = 404
 REFUSED: Final = frozenset((401, 403))
@@ -62,40 +63,67 @@ class Forwards(Protocol):
 
 
 class Forwarder:
-    """Sends what is asked to the first candidate that can be reached."""
+    """Sends what is asked to the first candidate that answers; what it learns of them, `health` remembers."""
 
-    def __init__(self, transport: Transport, version: str) -> None:
+    def __init__(self, transport: Transport, version: str, health: Health | None = None) -> None:
         self._transport = transport
         self._outgoing = Outgoing(version)
+        self._health = health or Health()
 
     async def forward(self, ask: Ask, candidates: Sequence[Target], attempts: MutableSequence[Attempt]) -> Forwarded:
-        """Return the first answer. Raises Refused when no candidate gave one; each attempt is noted."""
+        """Return the first good answer, else that of the last candidate. Raises Refused when it gave none.
+
+        An answer that says that this provider or key cannot serve now (429, 5xx, a key that is not taken) is not the
+        caller's while there is somebody else to ask. Each attempt is noted.
+        """
         last = len(candidates) - 1
         for at, target in enumerate(candidates):
             if at and ask.decide is not None:
                 await ask.decide(target)
             spoken = ask.speak(target)
-            started = perf_counter()
-            try:
-                upstream = await self._send(ask, target, spoken)
-            except asyncio.CancelledError:
-                attempts.append(_failed(target, "cancelled", started, len(attempts) + 1))
-                raise
-            except CannotAuthorise as failure:
-                attempts.append(_failed(target, "no_credential", started, len(attempts) + 1))
-                if at == last:
-                    raise _unauthorised(target.provider, failure) from failure
-            except UpstreamFailure as failure:
-                attempts.append(_failed(target, failure.kind, started, len(attempts) + 1))
-                if at == last or failure.kind not in UNSENT:
-                    raise refusal(failure, target.provider) from failure
-            else:
-                latency = perf_counter() - started
-                if target.credential is not None and upstream.status in REFUSED:
-                    target.credential.rejected()
-                attempts.append(_answered(target, upstream.status, latency, len(attempts) + 1))
-                return Forwarded(target=target, spoken=spoken, upstream=upstream, latency=latency)
+            if not self._health.enter(target.registry_id, spoken.model) and at < last:
+                continue  # somebody is trying whether it is back
+            answered = await self._attempt(ask, target, spoken, attempts, is_last=at == last)
+            if answered is not None:
+                return answered
         raise AssertionError("a pool never offers an empty list of candidates")
+
+    async def _attempt(
+        self, ask: Ask, target: Target, spoken: Spoken, attempts: MutableSequence[Attempt], *, is_last: bool
+    ) -> Forwarded | None:
+        """Ask one target. Returns None where the next one is to be asked; raises Refused where nobody is left."""
+        started = perf_counter()
+        registry_id, model = target.registry_id, spoken.model
+        try:
+            upstream = await self._send(ask, target, spoken)
+        except asyncio.CancelledError:
+            self._health.left(registry_id, model)
+            attempts.append(_failed(target, "cancelled", started, len(attempts) + 1))
+            raise
+        except CannotAuthorise as failure:
+            self._health.failed(registry_id, model)
+            attempts.append(_failed(target, "no_credential", started, len(attempts) + 1))
+            if is_last:
+                raise _unauthorised(target.provider, failure) from failure
+            return None
+        except UpstreamFailure as failure:
+            self._health.failed(registry_id, model)
+            attempts.append(_failed(target, failure.kind, started, len(attempts) + 1))
+            if is_last or failure.kind not in UNSENT:
+                raise refusal(failure, target.provider) from failure
+            return None
+        latency = perf_counter() - started
+        if target.credential is not None and upstream.status in REFUSED:
+            target.credential.rejected()
+        attempts.append(_answered(target, upstream.status, latency, len(attempts) + 1))
+        if fails(upstream.status):
+            self._health.failed(registry_id, model, retry_after(upstream.headers))
+            if not is_last:
+                await upstream.aclose()
+                return None
+        else:
+            self._health.succeeded(registry_id, model)
+        return Forwarded(target=target, spoken=spoken, upstream=upstream, latency=latency)
 
     async def find(self, ask: Ask, candidates: Sequence[Target], attempts: MutableSequence[Attempt]) -> Forwarded:
         """Return the answer of the first candidate that knows what is asked for; the last one's, when nobody does."""

@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from time import monotonic, time
+from time import monotonic
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -20,6 +19,7 @@ from trustgate.contract.upstream import (
     UpstreamFailure,
 )
 from trustgate.forwarding.circuits import Circuits
+from trustgate.forwarding.health import retry_after
 from trustgate.forwarding.transport import DEFAULT_PORTS
 
 Sign = Callable[[Signing], Credential]
@@ -64,7 +64,7 @@ class HttpOutbound:
             (circuit.failed if monotonic() - began > within / 2 else circuit.left)()
             raise
         if answer.status >= 500 or answer.status == TOO_MANY:
-            circuit.failed(_retry_after(answer.headers))
+            circuit.failed(retry_after(answer.headers))
         else:
             circuit.succeeded()
         return answer
@@ -108,14 +108,3 @@ def _words(error: Exception, within: float) -> str:
     if isinstance(error, UpstreamFailure):
         return f"{error.kind} ({error.detail})"
     return str(error) if isinstance(error, CannotAuthorise) else f"nothing within {within:g} s"
-
-
-def _retry_after(headers: Sequence[Header]) -> float:
-    """Return for how many seconds an answer asks to be left alone; 0 where it does not say. RFC 9110, 10.2.3."""
-    told = next((value for name, value in headers if name == b"retry-after"), b"").decode("latin-1").strip()
-    if told.isdigit():
-        return float(told)
-    try:
-        return max(0.0, parsedate_to_datetime(told).timestamp() - time())
-    except (ValueError, TypeError):
-        return 0.0

@@ -5,15 +5,17 @@ from collections.abc import Mapping, Sequence
 from trustgate.contract.context import AUTO, Operation
 from trustgate.contract.errors import Refused
 from trustgate.contract.target import Considered, Target
+from trustgate.forwarding.health import Health
 from trustgate.forwarding.strategies import Rotation
 
 
 class Pool:
     """One consumer's targets. What cannot be called says why, in `unusable`, by registry name."""
 
-    __slots__ = ("_rotation", "targets", "unusable")
+    __slots__ = ("_health", "_rotation", "targets", "unusable")
 
-    def __init__(self, targets: Sequence[Target], unusable: Mapping[str, str]) -> None:
+    def __init__(self, targets: Sequence[Target], unusable: Mapping[str, str], health: Health | None = None) -> None:
+        self._health = health or Health()
         self.targets = targets
         self.unusable = unusable
         self._rotation = Rotation()
@@ -45,7 +47,18 @@ class Pool:
             fitting = [target for target in able if target.may_serve(model) and target.way(operation, model)]
         if not fitting:
             raise not_allowed(model)
+        if len(fitting) > 1 and self._health.anybody_failed:
+            return self._healthy_first(fitting, model, turn=turn)
         return self._rotation.order(fitting, turn=turn)
+
+    def _healthy_first(self, fitting: Sequence[Target], model: str, *, turn: bool) -> Sequence[Target]:
+        """Those who failed lately are asked last, whoever is back soonest first; where all failed, as if nobody had."""
+        ready = [target for target in fitting if self._health.ready(target.registry_id, _asked_for(target, model))]
+        if not ready:
+            return self._rotation.order(fitting, turn=turn)
+        last = [target for target in fitting if target not in ready]
+        last.sort(key=lambda target: self._health.pause(target.registry_id, _asked_for(target, model)))
+        return (*self._rotation.order(ready, turn=turn), *last)
 
     def explain(self, operation: Operation, model: str, item: str) -> Sequence[Considered]:
         """Return every target with its place, or with the reason why it is not asked."""
@@ -53,7 +66,10 @@ class Pool:
             order = list(self.asked(operation, model, item, turn=False))
         except Refused:
             order = []
-        placed = [self._considered(target, model, place=at) for at, target in enumerate(order, start=1)]
+        placed = [
+            self._considered(target, model, place=at, reason=self._lately(target, model))
+            for at, target in enumerate(order, start=1)
+        ]
         others = [target for target in self.targets if target not in order]
         left = [self._considered(target, model, reason=_why_not(target, operation, model)) for target in others]
         unusable = [
@@ -62,13 +78,16 @@ class Pool:
         ]
         return (*placed, *left, *unusable)
 
+    def _lately(self, target: Target, model: str) -> str:
+        pause = self._health.pause(target.registry_id, _asked_for(target, model))
+        return f"it failed lately and is asked last for another {pause:.1f} s" if pause else ""
+
     def _considered(self, target: Target, model: str, *, place: int = 0, reason: str = "") -> Considered:
-        named = model and model.lower() != AUTO
         return Considered(
             registry_id=target.registry_id,
             registry=target.registry,
             provider=target.provider,
-            model=model if named else target.default or model,
+            model=_asked_for(target, model),
             place=place,
             reason=reason,
         )
@@ -106,6 +125,11 @@ class Pool:
             for model in sorted((target.allowed or frozenset()) | ({target.default} if target.default else set())):
                 named.setdefault(model, target.provider)
         return named
+
+
+def _asked_for(target: Target, model: str) -> str:
+    """The model that a target is asked for: the caller's, or its own where the caller leaves it to us."""
+    return model if model and model.lower() != AUTO else target.default or model
 
 
 def _why_not(target: Target, operation: Operation, model: str) -> str:

@@ -1,0 +1,79 @@
+"""Who failed lately: a circuit for each registry and model, told by real traffic and asked when a pool is put in order.
+
+Whoever keeps failing is asked last, so that it costs nobody a failure while there is somebody else. Once its pause is
+over one request may try it, and the others follow when that one was answered.
+"""
+
+from collections.abc import Callable, Sequence
+from email.utils import parsedate_to_datetime
+from time import monotonic, time
+from typing import Final
+
+from trustgate.contract.upstream import Header
+from trustgate.forwarding.circuits import MOST, Circuit, Circuits
+
+FAILING: Final = frozenset((401, 403, 408, 429))
+"""Statuses below 500 that say nothing about the request, but that this key or this provider cannot serve it now."""
+
+
+def fails(status: int) -> bool:
+    """Say whether somebody else may be able to answer what was answered so."""
+    return status >= 500 or status in FAILING
+
+
+class Health:
+    """What a process has learnt about its targets; `now` is monotonic seconds."""
+
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        self._circuits: Circuits[tuple[str, str]] = Circuits(now)
+        self._marked: set[tuple[str, str]] = set()
+
+    @property
+    def anybody_failed(self) -> bool:
+        """Whether there is anybody whose turn it may not be: mostly there is nobody, and nothing to look up."""
+        return bool(self._marked)
+
+    def circuit(self, registry_id: str, model: str) -> Circuit:
+        """Return the circuit of a registry and a model."""
+        return self._circuits.of((registry_id, model))
+
+    def ready(self, registry_id: str, model: str) -> bool:
+        """Say whether a target may be asked in its turn."""
+        return (registry_id, model) not in self._marked or self.circuit(registry_id, model).may_enter
+
+    def pause(self, registry_id: str, model: str) -> float:
+        """Return for how many seconds a target is still left alone."""
+        return self.circuit(registry_id, model).closed_for if (registry_id, model) in self._marked else 0.0
+
+    def enter(self, registry_id: str, model: str) -> bool:
+        """Say whether this request may ask a target in its turn. Whoever asks tells how it went."""
+        return (registry_id, model) not in self._marked or self.circuit(registry_id, model).enter()
+
+    def succeeded(self, registry_id: str, model: str) -> None:
+        """Hear that a target answered."""
+        if (registry_id, model) in self._marked:
+            self.circuit(registry_id, model).succeeded()
+            self._marked.discard((registry_id, model))
+
+    def failed(self, registry_id: str, model: str, retry_after: float = 0.0) -> None:
+        """Hear that a target failed, and for how many seconds it asked to be left alone, if it did."""
+        if len(self._marked) >= MOST:
+            self._marked.pop()
+        self._marked.add((registry_id, model))
+        self.circuit(registry_id, model).failed(retry_after)
+
+    def left(self, registry_id: str, model: str) -> None:
+        """Hear that nobody waited for the end."""
+        if (registry_id, model) in self._marked:
+            self.circuit(registry_id, model).left()
+
+
+def retry_after(headers: Sequence[Header]) -> float:
+    """Return for how many seconds an answer asks to be left alone; 0 where it does not say. RFC 9110, 10.2.3."""
+    told = next((value for name, value in headers if name == b"retry-after"), b"").decode("latin-1").strip()
+    if told.isdigit():
+        return float(told)
+    try:
+        return max(0.0, parsedate_to_datetime(told).timestamp() - time())
+    except (ValueError, TypeError):
+        return 0.0
