@@ -129,6 +129,8 @@ class Exchange:
     def tell_of_target(self, headers: Sequence[Header]) -> None:
         """Tell the caller what policies say of the target that is asked now, in the place of what they said of the one
         before."""
+        if not headers and not self.about_target:
+            return
         if self.about_target:
             names = {name for name, _ in headers}
             self.extra = [each for each in self.extra if each[0] not in names or each not in self.about_target]

@@ -50,6 +50,7 @@ _KINDS: Final[Mapping[str, frozenset[object]]] = {
     "refund": frozenset((Proceed, Answer, Deny, Rewrite)),
 }
 """What a stage understands. After the last byte nothing is left to decide, and nothing is heeded."""
+_BEFORE_CALL: Final = frozenset(("pre_request", "pre_call"))
 
 
 class Runner:
@@ -207,12 +208,17 @@ class Runner:
             return _WAITS
         started = perf_counter()
         try:
-            verdict, rest = _step(link, ctx, subject, trail)
+            verdict = link.call(ctx, subject, trail.kept.get(link.policy.id))
+            if not link.direct:  # what `_step` does, without a call of its own for every policy
+                try:
+                    waiting_for = verdict.send(None)
+                except StopIteration as done:
+                    link.habit.waits, verdict = False, done.value
+                else:
+                    link.habit.waits, trail.pending = True, _wait(link, verdict, waiting_for)
+                    return _WAITS
         except Exception as error:  # noqa: BLE001 - whatever a policy raises, its `on_error` decides
             return failed(link, error, started, trail)
-        if rest is not None:
-            trail.pending = rest
-            return _WAITS
         if verdict is None:  # by far the most of them: nothing to say, and no time that was taken
             trail.silent.append(link)
             return _GO_ON
@@ -315,6 +321,12 @@ def _left(headers: Sequence[Header]) -> float | None:
 def _noted(link: Link, verdict: Any, started: float, trail: Trail, *, throttled: bool = False) -> Any:
     """Note what a policy said and return what is heeded of it."""
     kind = type(verdict)
+    if kind is Proceed and verdict.body is None and not verdict.model and link.stage in _BEFORE_CALL:
+        # it goes on, and only says how things stand
+        note(link, verdict, started, trail, throttled=throttled)
+        if verdict.kept is not None:
+            trail.kept[link.policy.id] = verdict.kept
+        return _GO_ON if link.policy.mode == "observe" else verdict
     if verdict is not None and kind not in _KINDS[link.stage]:
         error = CannotDecide(f"it returned {kind.__name__}, which is no verdict of this stage")
         return failed(link, error, started, trail)

@@ -78,7 +78,7 @@ async def _decide(key: str, settings: RateLimiterSettings, policy: PolicyRef, se
     takes = tuple([rate.take(key, now) for rate in settings.rates])
     if takes:
         allowances = await services.limiter.take_all(takes)
-        at = 0 if len(takes) == 1 else _telling(allowances)
+        at = 0 if len(allowances) == 1 else _telling(allowances)
         headers = _headers(GLOBAL if policy.is_global else CONSUMER, settings.rates[at], allowances[at], now)
         if not allowances[at].allowed:
             return _deny(settings, settings.rates[at], policy, allowances[at], headers)
