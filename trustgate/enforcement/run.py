@@ -292,19 +292,19 @@ def add_headers(headers: list[Header], more: Sequence[Header]) -> None:
     if not headers:
         headers += more
         return
-    names = {name for name, _ in more}
-    before = [header for header in headers if header[0] in names]
-    if not before:
+    names = [name for name, _ in more]
+    of_one_kind = [name for name, _ in headers] == names
+    same = headers if of_one_kind else [header for header in headers if header[0] in names]
+    if not same:
         headers += more
         return
-    left = _left(before)
+    left = _left(same)
     if left is None:
-        headers += [header for header in more if header not in before]
+        headers += [header for header in more if header not in same]
         return
     mine = _left(more)
     if mine is not None and mine < left:
-        headers[:] = [header for header in headers if header[0] not in names]
-        headers += more
+        headers[:] = [*(header for header in headers if header[0] not in names), *more]
 
 
 def _left(headers: Sequence[Header]) -> float | None:
