@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from trustgate.contract.context import Chosen, Dialect, RequestContext
 from trustgate.contract.errors import Refused
 from trustgate.contract.event import Attempt, PolicyFinding
-from trustgate.contract.target import Considered
 from trustgate.contract.upstream import Header
 from trustgate.contract.usage import Usage
 from trustgate.enforcement.run import add_headers
@@ -84,7 +83,6 @@ class Exchange:
         "attempts",
         "caller",
         "chosen",
-        "considered",
         "ctx",
         "dialect",
         "extra",
@@ -110,7 +108,6 @@ class Exchange:
         self.trail = Trail()
         self.answered_by = ""
         self.item = ""
-        self.considered: Sequence[Considered] | None = None
         self.refused: Refused | None = None
         self.chosen: Chosen | None = None
         self.sent: Sent | None = None

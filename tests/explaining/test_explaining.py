@@ -72,6 +72,15 @@ async def test_a_request_that_was_served_is_explained() -> None:
     assert reasons["r3"] == (0, "it is switched off")
 
 
+async def test_who_served_is_among_the_targets_whatever_the_provider_calls_its_model() -> None:
+    rules = (ModelPolicy(registry_id="r1", allowed=("m-1",)),)
+    house = House(Line(whole), records=configured(registry(), consumer(model_policies=rules)))
+    await house.ask()
+    explained = await real(house)
+    assert explained.model == "m-1-2026"
+    assert [(each.registry, each.place, each.model) for each in explained.targets] == [("r1", 1, "m-1")]
+
+
 async def test_a_request_that_nobody_makes_is_explained_and_changes_nothing() -> None:
     house = House(Line(whole), LIMIT, BUDGET, ONE_MODEL, records=pool())
     for _ in range(5):

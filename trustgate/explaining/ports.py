@@ -4,6 +4,7 @@ Whoever would have to ask somebody is not evaluated, unless the services that po
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -19,13 +20,11 @@ from trustgate.contract.ports import (
     NotEvaluated,
     Reservation,
     Services,
-    Signing,
     Standing,
     Take,
     Vectors,
     Want,
 )
-from trustgate.contract.upstream import Header
 
 _BUILT_IN = "hashing"
 
@@ -153,16 +152,6 @@ class LookingEmbedder:
 class NobodyToAsk:
     """Asks no service."""
 
-    async def send(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Sequence[Header] = (),
-        body: bytes = b"",
-        within: float,
-        signing: Signing | None = None,
-        most: int = 1024 * 1024,
-    ) -> HttpAnswer:
+    async def send(self, *_: Any, **__: Any) -> HttpAnswer:
         """Raise NotEvaluated."""
         raise NotEvaluated("services are not asked for an explanation")

@@ -12,6 +12,7 @@ from trustgate.contract.target import Considered
 from trustgate.enforcement.chain import Chains, Link
 from trustgate.ready import CallerReady
 from trustgate.telemetry.record import Record
+from trustgate.underway import Exchange
 
 NOT_ASKED: Final = "not_asked"
 """The code with which a hypothetical request ends where a real one would reach its provider."""
@@ -83,15 +84,34 @@ class Explanation(Struct, frozen=True, kw_only=True):
 
 
 class Seen(Struct, frozen=True, kw_only=True):
-    """What is remembered of one request: nothing that it said."""
+    """What is remembered of one request: nothing that it said.
+
+    `asked_model` is the one that targets were asked for; the record has it as the provider calls it.
+    """
 
     record: Record
     caller: CallerReady
     operation: Operation
+    asked_model: str
     item: str
     answered_by: str
-    silent: Sequence[Link] = ()
-    considered: Sequence[Considered] | None = None
+    silent: Sequence[Link]
+
+
+def seen(exchange: Exchange) -> Seen | None:
+    """Return what is to be remembered; nothing of a request of nobody who is known, or that was never read."""
+    caller, ctx = exchange.caller, exchange.ctx
+    if caller is None or ctx is None:
+        return None
+    return Seen(
+        record=exchange.record,
+        caller=caller,
+        operation=ctx.operation,
+        asked_model=ctx.body.model,
+        item=exchange.item,
+        answered_by=exchange.answered_by,
+        silent=exchange.trail.silent,
+    )
 
 
 def explanation(seen: Seen, *, message: str = "", hypothetical: bool = False) -> Explanation:
@@ -115,7 +135,7 @@ def explanation(seen: Seen, *, message: str = "", hypothetical: bool = False) ->
         message="" if would_forward else message,
         policies=tuple(_policies(record.findings, seen.silent, seen.caller.chains)),
         limits=tuple(_limits(record.findings)),
-        targets=tuple(_targets(seen)),
+        targets=tuple(seen.caller.pool.explain(seen.operation, seen.asked_model, seen.item)),
         attempts=record.attempts,
         dropped_params=record.dropped_params,
     )
@@ -143,17 +163,16 @@ def _policies(findings: Sequence[PolicyFinding], silent: Sequence[Link], chains:
         if key in said:
             yield from map(_said, said.pop(key))
         else:
-            policy = link.policy
-            yield ExplainedPolicy(
-                id=policy.id,
-                name=policy.name,
-                slug=policy.slug,
-                stage=link.stage,
-                mode=policy.mode,
-                decision="allowed" if key in quiet else NOT_REACHED,
-            )
+            yield _unsaid(link, "allowed" if key in quiet else NOT_REACHED)
     for rest in said.values():
         yield from map(_said, rest)
+
+
+def _unsaid(link: Link, decision: str) -> ExplainedPolicy:
+    policy = link.policy
+    return ExplainedPolicy(
+        id=policy.id, name=policy.name, slug=policy.slug, stage=link.stage, mode=policy.mode, decision=decision
+    )
 
 
 def _said(finding: PolicyFinding) -> ExplainedPolicy:
@@ -201,9 +220,3 @@ def _limit(finding: PolicyFinding, told: Mapping[str, Any]) -> ExplainedLimit:
         reserved=reserved,
         reset_after=told.get("reset_after", told.get("retry_after")),
     )
-
-
-def _targets(seen: Seen) -> Sequence[Considered]:
-    if seen.considered is not None:
-        return seen.considered
-    return seen.caller.pool.explain(seen.operation, seen.record.model or seen.record.requested_model, seen.item)

@@ -14,7 +14,7 @@ from trustgate.contract.event import Attempt
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import Call, Header, Upstream, UpstreamFailure
 from trustgate.explaining.ports import looking
-from trustgate.explaining.report import NOT_ASKED, Explanation, Seen, explanation
+from trustgate.explaining.report import NOT_ASKED, Explanation, explanation, seen
 from trustgate.explaining.traces import Traces
 from trustgate.forwarding.exchange import Ask, Forwarded
 from trustgate.lifecycle import Lifecycle
@@ -65,22 +65,12 @@ class DryRun(Lifecycle):
         self.in_flight -= 1
         record = exchange.record
         record.findings, record.attempts = tuple(exchange.trail.findings), tuple(exchange.attempts)
-        caller, ctx = exchange.caller, exchange.ctx
-        if caller is None or ctx is None:
+        known = seen(exchange)
+        if known is None:
             raise exchange.refused or Refused(
                 "invalid_request", "This is no request that can be explained.", status=400
             )
-        seen = Seen(
-            record=record,
-            caller=caller,
-            operation=ctx.operation,
-            item=exchange.item,
-            answered_by=exchange.answered_by,
-            silent=exchange.trail.silent,
-            considered=exchange.considered,
-        )
-        message = exchange.refused.message if exchange.refused else ""
-        return explanation(seen, message=message, hypothetical=True)
+        return explanation(known, message=exchange.refused.message if exchange.refused else "", hypothetical=True)
 
     def admit(self, exchange: Exchange, arrival: Arrival, asked: Asked, headers: Mapping[bytes, bytes]) -> CallerReady:
         """Return the caller that is supposed, whoever holds which key."""

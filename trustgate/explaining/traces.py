@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from trustgate.contract.ports import Cache, StateUnavailable
-from trustgate.explaining.report import Explanation, Seen, explanation
+from trustgate.explaining.report import Explanation, Seen, explanation, seen
 from trustgate.underway import Exchange
 
 EVERY: Final = 0.25
@@ -34,30 +34,21 @@ class Traces:
 
     def keep(self, exchange: Exchange) -> None:
         """Remember a request that has ended; one of nobody that is known explains nothing."""
-        caller, ctx = exchange.caller, exchange.ctx
-        if not self._most or caller is None or ctx is None:
+        known = seen(exchange) if self._most else None
+        if known is None:
             return
-        seen = Seen(
-            record=exchange.record,
-            caller=caller,
-            operation=ctx.operation,
-            item=exchange.item,
-            answered_by=exchange.answered_by,
-            silent=exchange.trail.silent,
-            considered=exchange.considered,
-        )
         held = self._held
-        held[caller.caller.gateway_id, exchange.trace.trace_id] = seen
+        held[known.caller.caller.gateway_id, exchange.trace.trace_id] = known
         if len(held) > self._most:
             held.popitem(last=False)
         if self._shared_for:
-            self._waiting.append(seen)
+            self._waiting.append(known)
 
     async def find(self, gateway_id: str, trace_id: str) -> Explanation | None:
         """Return what explains a request of that gateway, if it is still known. Raises StateUnavailable."""
-        seen = self._held.get((gateway_id, trace_id))
-        if seen is not None:
-            return explanation(seen)
+        known = self._held.get((gateway_id, trace_id))
+        if known is not None:
+            return explanation(known)
         raw = await self._cache.get(_key(gateway_id, trace_id)) if self._shared_for else None
         return None if raw is None else msgspec.json.decode(raw, type=Explanation)
 
@@ -82,9 +73,9 @@ class Traces:
     async def _share(self) -> None:
         try:
             while self._waiting:
-                seen = self._waiting.popleft()
-                key = _key(seen.caller.caller.gateway_id, seen.record.trace_id)
-                await self._cache.set(key, msgspec.json.encode(explanation(seen)), ttl=self._shared_for)
+                known = self._waiting.popleft()
+                key = _key(known.caller.caller.gateway_id, known.record.trace_id)
+                await self._cache.set(key, msgspec.json.encode(explanation(known)), ttl=self._shared_for)
         except StateUnavailable as error:
             log.warning("explanations cannot be shared: %s", error)
 
