@@ -13,7 +13,7 @@ from trustgate.contract.errors import Refused
 from trustgate.contract.event import Attempt, PolicyFinding
 from trustgate.contract.upstream import Header
 from trustgate.contract.usage import Usage
-from trustgate.enforcement.run import add_headers
+from trustgate.enforcement.told import add_headers
 from trustgate.enforcement.trail import Trail
 from trustgate.providers.estimate import estimate_tokens, estimate_usage
 from trustgate.ready import CallerReady, Ready

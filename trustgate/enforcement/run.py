@@ -6,7 +6,7 @@ pay for. One that waits is put under its clock; where a batch holds several that
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any, Final
 
@@ -20,6 +20,8 @@ from trustgate.contract.verdict import Answer, Deny, Proceed, Rewrite
 from trustgate.enforcement.chain import Batch, CannotDecide, Chains, Link
 from trustgate.enforcement.lines import Lines, Passed
 from trustgate.enforcement.sieve import Sieve
+from trustgate.enforcement.stepping import WAITS, call, step, stepped
+from trustgate.enforcement.told import add_headers
 from trustgate.enforcement.trail import Trail, failed, note
 
 log = logging.getLogger("trustgate.enforcement")
@@ -50,7 +52,6 @@ _KINDS: Final[Mapping[str, frozenset[object]]] = {
     "refund": frozenset((Proceed, Answer, Deny, Rewrite)),
 }
 """What a stage understands. After the last byte nothing is left to decide, and nothing is heeded."""
-_BEFORE_CALL: Final = frozenset(("pre_request", "pre_call"))
 
 
 class Runner:
@@ -86,7 +87,9 @@ class Runner:
         for batch in chains.pre_response:
             links = tuple(link for link in batch if link.buffers_stream or not answer.streamed)
             heard = _Heard(headers)
-            await self._batch(links, ctx, answer, trail, heard)
+            left = self._batch(links, ctx, answer, trail, heard)
+            if left is not None:
+                await left
             if heard.stop is not None:
                 return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=headers)
             if heard.body is not None:
@@ -107,7 +110,7 @@ class Runner:
         for link in links:
             try:
                 called = link.call(None, origin, None)
-                headers, rest = (called, None) if link.direct else _stepped(called)
+                headers, rest = (called, None) if link.direct else stepped(called)
             except Exception:  # noqa: BLE001 - whatever a policy raises, nobody was allowed anything by it
                 log.warning("policy %s (%s) failed for a browser", link.policy.name, link.policy.slug)
                 continue
@@ -137,7 +140,7 @@ class Runner:
         self, links: Iterator[tuple[Link, Any]], ctx: RequestContext, trail: Trail
     ) -> Awaitable[None] | None:
         for link, subject in links:
-            if self._on_the_spot(link, ctx, subject, trail) is _WAITS:
+            if self._on_the_spot(link, ctx, subject, trail) is WAITS:
                 first = self._decide(link, ctx, subject, trail, trail.pending)
                 return self._rest_afterwards(first, links, ctx, trail)
         return None
@@ -155,15 +158,9 @@ class Runner:
         headers: list[Header] = []
         heard = _Heard(headers)
         for batch in batches:
-            if len(batch) > 1 and _several_wait(batch):
-                await self._together(batch, ctx, subject, trail, heard)
-            else:
-                for link in batch:  # what `_batch` does, without a coroutine of its own for every policy
-                    verdict = self._on_the_spot(link, ctx, subject, trail)
-                    if verdict is _WAITS:
-                        verdict = await self._decide(link, ctx, subject, trail, trail.pending)
-                    if verdict is not _GO_ON and heard.heed(verdict, link):
-                        break
+            left = self._batch(batch, ctx, subject, trail, heard)
+            if left is not None:
+                await left
             if heard.stop is not None:
                 return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=headers)
             if heard.body is not None or heard.model:
@@ -173,17 +170,38 @@ class Runner:
                 heard.body, heard.model = None, ""
         return Ruling(ctx=ctx, headers=headers)
 
-    async def _batch(self, batch: Batch, ctx: RequestContext, subject: Any, trail: Trail, heard: "_Heard") -> None:
-        """Run links side by side: the first refusal in policy order wins. Only the last of them may rewrite."""
+    def _batch(
+        self, batch: Batch, ctx: RequestContext, subject: Any, trail: Trail, heard: "_Heard"
+    ) -> Awaitable[None] | None:
+        """Run links side by side: the first refusal in policy order wins. Only the last of them may rewrite.
+
+        Returns what is still to be awaited, where one waits for something: for the others there is no coroutine.
+        """
         if len(batch) > 1 and _several_wait(batch):
-            await self._together(batch, ctx, subject, trail, heard)
-            return
-        for link in batch:
+            return self._together(batch, ctx, subject, trail, heard)
+        return self._one_by_one(iter(batch), ctx, subject, trail, heard)
+
+    def _one_by_one(
+        self, links: Iterator[Link], ctx: RequestContext, subject: Any, trail: Trail, heard: "_Heard"
+    ) -> Awaitable[None] | None:
+        for link in links:
             verdict = self._on_the_spot(link, ctx, subject, trail)
-            if verdict is _WAITS:
-                verdict = await self._decide(link, ctx, subject, trail, trail.pending)
+            if verdict is WAITS:
+                return self._from(link, links, (ctx, subject, trail), heard)
             if verdict is not _GO_ON and heard.heed(verdict, link):
-                return
+                break
+        return None
+
+    async def _from(
+        self, link: Link, links: Iterator[Link], asked: tuple[RequestContext, Any, Trail], heard: "_Heard"
+    ) -> None:
+        """Await the link that waits, then ask those behind it."""
+        verdict = await self._decide(link, *asked, asked[2].pending)
+        if verdict is not _GO_ON and heard.heed(verdict, link):
+            return
+        left = self._one_by_one(links, *asked, heard)
+        if left is not None:
+            await left
 
     async def _together(self, batch: Batch, ctx: RequestContext, subject: Any, trail: Trail, heard: "_Heard") -> None:
         """The same, where several are known to wait: they wait at the same time."""
@@ -201,24 +219,18 @@ class Runner:
     def _on_the_spot(self, link: Link, ctx: RequestContext, subject: Any, trail: Trail) -> Any:
         """Ask one policy without a coroutine of our own, which is most of what asking one costs.
 
-        Returns its verdict, or `_WAITS` where it waits for something, which is then `trail.pending`.
+        Returns its verdict, or `WAITS` where it waits for something, which is then `trail.pending`.
         """
         if link.line is not None:
             trail.pending = self._in_line(link, ctx, subject, trail)
-            return _WAITS
+            return WAITS
         started = perf_counter()
         try:
-            verdict = link.call(ctx, subject, trail.kept.get(link.policy.id))
-            if not link.direct:  # what `_step` does, without a call of its own for every policy
-                try:
-                    waiting_for = verdict.send(None)
-                except StopIteration as done:
-                    link.habit.waits, verdict = False, done.value
-                else:
-                    link.habit.waits, trail.pending = True, _wait(link, verdict, waiting_for)
-                    return _WAITS
+            verdict = step(link, ctx, subject, trail)
         except Exception as error:  # noqa: BLE001 - whatever a policy raises, its `on_error` decides
             return failed(link, error, started, trail)
+        if verdict is WAITS:
+            return WAITS
         if verdict is None:  # by far the most of them: nothing to say, and no time that was taken
             trail.silent.append(link)
             return _GO_ON
@@ -247,7 +259,8 @@ class Runner:
 
     def _ask(self, link: Link, ctx: RequestContext, subject: Any, trail: Trail) -> Coroutine[Any, Any, Any]:
         """Ask one policy, waiting in line where its mode has it so. A verdict, or what it `Passed` with."""
-        call = self._in_line if link.line is not None else _call
+        if link.line is not None:
+            return self._in_line(link, ctx, subject, trail)
         return call(link, ctx, subject, trail)
 
     async def _in_line(self, link: Link, ctx: RequestContext, subject: Any, trail: Trail) -> Passed:
@@ -255,7 +268,7 @@ class Runner:
         assert link.line is not None, "whoever calls this has looked"
 
         async def ask() -> Any:
-            return await _call(link, ctx, subject, trail)
+            return await call(link, ctx, subject, trail)
 
         return await self._lines.through((link.policy.id, link.line(ctx)), ask)
 
@@ -287,46 +300,9 @@ class _Heard:
         return False
 
 
-def add_headers(headers: list[Header], more: Sequence[Header]) -> None:
-    """Add a policy's headers to those of the policies before it. Of two limits the caller is told the tighter one."""
-    if not headers:
-        headers += more
-        return
-    names = [name for name, _ in more]
-    of_one_kind = [name for name, _ in headers] == names
-    same = headers if of_one_kind else [header for header in headers if header[0] in names]
-    if not same:
-        headers += more
-        return
-    left = _left(same)
-    if left is None:
-        headers += [header for header in more if header not in same]
-        return
-    mine = _left(more)
-    if mine is not None and mine < left:
-        headers[:] = [*(header for header in headers if header[0] not in names), *more]
-
-
-def _left(headers: Sequence[Header]) -> float | None:
-    """Return what headers say is left of a limit, if they speak of one."""
-    for name, value in headers:
-        if b"-remaining" in name:
-            try:
-                return float(value)
-            except ValueError:
-                return None
-    return None
-
-
 def _noted(link: Link, verdict: Any, started: float, trail: Trail, *, throttled: bool = False) -> Any:
     """Note what a policy said and return what is heeded of it."""
     kind = type(verdict)
-    if kind is Proceed and verdict.body is None and not verdict.model and link.stage in _BEFORE_CALL:
-        # it goes on, and only says how things stand
-        note(link, verdict, started, trail, throttled=throttled)
-        if verdict.kept is not None:
-            trail.kept[link.policy.id] = verdict.kept
-        return _GO_ON if link.policy.mode == "observe" else verdict
     if verdict is not None and kind not in _KINDS[link.stage]:
         error = CannotDecide(f"it returned {kind.__name__}, which is no verdict of this stage")
         return failed(link, error, started, trail)
@@ -342,78 +318,11 @@ def _noted(link: Link, verdict: Any, started: float, trail: Trail, *, throttled:
     return _GO_ON if observes else verdict
 
 
-class _Waits:
-    """Stands for a verdict that is still to come."""
-
-
-_WAITS: Final = _Waits()
-
-
-class _Started:
-    """A coroutine that has been stepped once and is waiting for `first`; awaiting it goes on from there."""
-
-    __slots__ = ("_coroutine", "_first")
-
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], first: Any) -> None:
-        self._coroutine = coroutine
-        self._first = first
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        waiting_for = self._first
-        while True:
-            try:
-                sent = yield waiting_for
-            except BaseException as error:  # noqa: BLE001 - what is thrown into us is the coroutine's to handle
-                waiting_for, done = _advance(self._coroutine.throw, error)
-            else:
-                waiting_for, done = _advance(self._coroutine.send, sent)
-            if done:
-                return waiting_for
-
-
-def _advance(step: Any, value: Any) -> tuple[Any, bool]:
-    try:
-        return step(value), False
-    except StopIteration as done:
-        return done.value, True
-
-
 def _several_wait(batch: Batch) -> bool:
     waiting = 0
     for link in batch:
         waiting += link.habit.waits
     return waiting > 1
-
-
-def _step(link: Link, ctx: RequestContext, subject: Any, trail: Trail) -> tuple[Any, Awaitable[Any] | None]:
-    """Step a hook once: what it decided on the spot, or what has to be awaited for it."""
-    if link.direct:
-        return link.call(ctx, subject, trail.kept.get(link.policy.id)), None
-    coroutine = link.call(ctx, subject, trail.kept.get(link.policy.id))
-    try:
-        waiting_for = coroutine.send(None)
-    except StopIteration as done:
-        link.habit.waits = False
-        return done.value, None
-    link.habit.waits = True
-    return None, _wait(link, coroutine, waiting_for)
-
-
-def _stepped(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, Any]:
-    try:
-        return None, coroutine.send(None)
-    except StopIteration as done:
-        return done.value, None
-
-
-async def _call(link: Link, ctx: RequestContext, subject: Any, trail: Trail) -> Any:
-    verdict, rest = _step(link, ctx, subject, trail)
-    return verdict if rest is None else await rest
-
-
-async def _wait(link: Link, coroutine: Coroutine[Any, Any, Any], waiting_for: Any) -> Any:
-    async with asyncio.timeout(link.timeout):
-        return await _Started(coroutine, waiting_for)
 
 
 async def _end(tasks: Iterable["asyncio.Task[Any]"]) -> None:

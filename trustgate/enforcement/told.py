@@ -1,0 +1,36 @@
+"""What callers are told in headers: of two limits the tighter one."""
+
+from collections.abc import Sequence
+
+from trustgate.contract.upstream import Header
+
+
+def add_headers(headers: list[Header], more: Sequence[Header]) -> None:
+    """Add a policy's headers to those of the policies before it. Of two limits the caller is told the tighter one."""
+    if not headers:
+        headers += more
+        return
+    names = [name for name, _ in more]
+    of_one_kind = [name for name, _ in headers] == names
+    same = headers if of_one_kind else [header for header in headers if header[0] in names]
+    if not same:
+        headers += more
+        return
+    left = _left(same)
+    if left is None:
+        headers += [header for header in more if header not in same]
+        return
+    mine = _left(more)
+    if mine is not None and mine < left:
+        headers[:] = [*(header for header in headers if header[0] not in names), *more]
+
+
+def _left(headers: Sequence[Header]) -> float | None:
+    """Return what headers say is left of a limit, if they speak of one."""
+    for name, value in headers:
+        if b"-remaining" in name:
+            try:
+                return float(value)
+            except ValueError:
+                return None
+    return None
