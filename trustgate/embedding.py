@@ -1,7 +1,7 @@
 """Vectors of texts, by whichever registry of a gateway makes embeddings, or by the embedder that needs nobody."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Any, Final
 
@@ -70,20 +70,20 @@ class RegistryEmbedder:
         circuit = self._circuits.of(target.registry_id)
         if not circuit.enter():
             raise ServiceUnavailable(f"the registry {registry} failed and is not asked for {circuit.closed_for:.1f} s")
+        tell: Callable[[], None] = circuit.left  # unless something is learnt of it
         try:
             async with asyncio.timeout(within):
                 raw = await self._ask(target, model, texts)
             found = _read(raw, registry, len(texts))
+            tell = circuit.succeeded
         except TimeoutError:
-            circuit.failed()
+            tell = circuit.failed
             raise ServiceUnavailable(f"the registry {registry} made no embeddings within {within:g} s") from None
         except ServiceUnavailable:
-            circuit.failed()
+            tell = circuit.failed
             raise
-        except BaseException:
-            circuit.left()
-            raise
-        circuit.succeeded()
+        finally:
+            tell()
         return found
 
     def _target(self, gateway_id: str, registry: str, model: str) -> Target:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -14,10 +15,10 @@ from trustgate.config.records import Policy
 from trustgate.contract.context import AnswerView
 from trustgate.contract.event import PolicyFinding
 from trustgate.contract.verdict import Deny, Rewrite
-from trustgate.enforcement.chain import Chains, Link, compile_chains, effective
+from trustgate.enforcement.chain import Chains, compile_chains, effective
 from trustgate.enforcement.plugins import Plugin, Plugins, assemble
 from trustgate.enforcement.run import Ruling, Runner
-from trustgate.enforcement.trail import Trail
+from trustgate.enforcement.trail import Trail, note
 
 Hook = Callable[..., Any]
 SOON = 5.0
@@ -169,28 +170,14 @@ class Desk:
     @property
     def findings(self) -> list[PolicyFinding]:
         """What the policies said, those too that had nothing to say, by policy."""
-        silent = [allowed(link) for link in self.trail.silent]
-        return sorted([*self.trail.findings, *silent], key=lambda finding: finding.policy_id)
+        silent = Trail()
+        for link in self.trail.silent:
+            note(link, None, perf_counter(), silent)
+        return sorted([*self.trail.findings, *silent.findings], key=lambda finding: finding.policy_id)
 
     @property
     def decisions(self) -> list[tuple[str, str]]:
         return [(finding.policy_id, finding.decision) for finding in self.findings]
-
-
-def allowed(link: Link) -> PolicyFinding:
-    """What a policy would have left that had nothing to say."""
-    policy = link.policy
-    return PolicyFinding(
-        name=policy.name,
-        slug=policy.slug,
-        policy_id=policy.id,
-        stage=link.stage,
-        mode=policy.mode,
-        decision="allowed",
-        latency_ms=0.0,
-        error=False,
-        flagged=False,
-    )
 
 
 def compiled(policies: Sequence[Policy], plugins: Sequence[Plugin], *, timeout: float = 2.0) -> Chains:

@@ -1,6 +1,5 @@
 """The next target: who is asked when one fails, who is left alone for a while, and when it is asked again."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ from tests.lifecycle.kit import (
     ASKED,
     JSON,
     House,
+    Line,
     Scripted,
     completion,
     configured,
@@ -21,7 +21,7 @@ from tests.lifecycle.kit import (
     whole,
 )
 from tests.plugins.house import rule_of
-from trustgate.contract.upstream import Call, Header, Upstream, UpstreamFailure, pieces
+from trustgate.contract.upstream import Call, Header, Upstream, UpstreamFailure
 from trustgate.forwarding.health import Health
 from trustgate_plugins import token_rate_limiter
 
@@ -29,30 +29,23 @@ pytestmark = pytest.mark.anyio
 Answers = Callable[[], Upstream | Exception]
 
 
-class Hosts:
+class Hosts(Line):
     """A transport whose hosts answer each in its way."""
 
     def __init__(self, **answers: Answers) -> None:
-        self.answers = answers
-        self.calls: list[Call] = []
+        super().__init__()
+        self.hosts = answers
 
     async def send(self, call: Call) -> Upstream:
         self.calls.append(call)
-        answer = self.answers[call.origin.host.partition(".")[0]]()
+        answer = self.hosts[call.origin.host.partition(".")[0]]()
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def aclose(self) -> None:
-        pass
-
     @property
-    def asked(self) -> list[str]:
+    def order(self) -> list[str]:
         return [call.origin.host.partition(".")[0] for call in self.calls]
-
-    @property
-    def bodies(self) -> list[Any]:
-        return [json.loads(b"".join(pieces(call.body))) for call in self.calls]
 
 
 def failing(status: int, *headers: Header) -> Answers:
@@ -65,9 +58,9 @@ def gone() -> Exception:
 
 
 def house(line: Hosts, *rules: Any, **fields: Any) -> House:
-    names = tuple(line.answers)
+    names = tuple(line.hosts)
     records = configured(*(registry(name) for name in names), consumer(*names))
-    return House(line, *rules, records=records, **fields)  # type: ignore[arg-type] # it is a transport like any other
+    return House(line, *rules, records=records, **fields)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -78,7 +71,7 @@ async def test_the_caller_does_not_see_that_one_failed(first: Answers, streamed:
     told = await at.ask(ASKED | {"stream": streamed})
     assert told.status == 200
     assert (text_of(told.body) if streamed else told.json["choices"][0]["message"]["content"]) in ("Hi", "Hi there")
-    assert line.asked == ["r1", "r2"]
+    assert line.order == ["r1", "r2"]
     event = at.event
     assert [(each.registry_id, each.outcome) for each in event.attempts][1] == ("r2", "success")
     assert event.usage is not None
@@ -89,8 +82,8 @@ async def test_with_one_of_three_dead_nobody_fails_and_it_is_left_alone() -> Non
     line = Hosts(r1=failing(500), r2=whole, r3=whole)
     at = house(line)
     assert {(await at.ask()).status for _ in range(60)} == {200}
-    assert line.asked.count("r1") == 3, "after three failures its turn is over"
-    assert abs(line.asked.count("r2") - line.asked.count("r3")) <= 5, "who stood in for it three times"
+    assert line.order.count("r1") == 3, "after three failures its turn is over"
+    assert abs(line.order.count("r2") - line.order.count("r3")) <= 5, "who stood in for it three times"
     explained = await at.dry()
     (last,) = [each for each in explained.targets if each.registry == "r1"]
     assert last.place == 3
@@ -120,7 +113,7 @@ async def test_who_says_when_to_come_back_is_left_alone_until_then() -> None:
     at = house(line)
     for _ in range(10):
         assert (await at.ask()).status == 200
-    assert line.asked.count("r1") == 1
+    assert line.order.count("r1") == 1
 
 
 async def test_one_model_that_fails_is_no_reason_to_avoid_another() -> None:
@@ -128,11 +121,11 @@ async def test_one_model_that_fails_is_no_reason_to_avoid_another() -> None:
     at = house(line)
     for _ in range(8):
         await at.ask()
-    failed = line.asked.count("r1")
-    line.answers["r1"] = whole
+    failed = line.order.count("r1")
+    line.hosts["r1"] = whole
     for _ in range(4):
         await at.ask(ASKED | {"model": "m-2"})
-    assert line.asked.count("r1") > failed
+    assert line.order.count("r1") > failed
 
 
 async def test_where_all_fail_the_caller_hears_the_last_of_them() -> None:
@@ -142,7 +135,7 @@ async def test_where_all_fail_the_caller_hears_the_last_of_them() -> None:
         told = await at.ask()
         assert told.status in (500, 503)
         assert told.error["message"] == "busy"
-    assert {"r1", "r2"} == set(line.asked)
+    assert {"r1", "r2"} == set(line.order)
 
 
 async def test_what_was_reserved_for_the_first_is_given_back() -> None:
@@ -150,7 +143,7 @@ async def test_what_was_reserved_for_the_first_is_given_back() -> None:
     line = Hosts(r1=failing(500), r2=lambda: whole(completion()))
     at = house(line, budget)
     first = int((await at.ask()).header(b"x-ratelimit-remaining-tokens"))
-    line.answers["r1"] = whole
+    line.hosts["r1"] = whole
     assert int((await at.ask()).header(b"x-ratelimit-remaining-tokens")) == first - 11
 
 
@@ -158,4 +151,4 @@ async def test_what_was_reserved_for_the_first_is_given_back() -> None:
 async def test_what_is_the_callers_mistake_is_not_tried_elsewhere(status: int) -> None:
     line = Hosts(r1=failing(status), r2=whole)
     assert (await house(line).ask()).status == status
-    assert line.asked == ["r1"]
+    assert line.order == ["r1"]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -575,7 +576,5 @@ async def test_two_caches_on_one_consumer_both_work() -> None:
     ],
 )
 def test_settings_that_cannot_be_meant_are_named(wrong: Mapping[str, Any], said_of_it: str) -> None:
-    import msgspec  # noqa: PLC0415
-
     with pytest.raises(ValueError, match=said_of_it):
         msgspec.convert(dict(wrong), semantic_cache.settings_type())

@@ -11,7 +11,7 @@ from trustgate.contract import sse
 from trustgate.contract.context import Chunk
 from trustgate.contract.policy import PolicyRef
 from trustgate.contract.speech import Verbatim
-from trustgate.contract.upstream import Header, UpstreamFailure
+from trustgate.contract.upstream import Header, Upstream, UpstreamFailure
 from trustgate.contract.verdict import Deny, Rewrite
 from trustgate.enforcement.chain import Link
 from trustgate.enforcement.sieve import Sieve
@@ -96,7 +96,7 @@ def explain(failure: UpstreamFailure) -> Any:
     return refusal(failure, "openai")
 
 
-def passing(upstream: Scripted) -> Passing:
+def passing(upstream: Upstream) -> Passing:
     return Passing(upstream, upstream.headers, hearing=Verbatim(LENS), dialect="openai", explain=explain)
 
 

@@ -46,7 +46,7 @@ async def test_a_replay_is_the_upstream_that_it_was() -> None:
 
 async def test_a_replay_can_be_relayed() -> None:
     pieces = answer("Hello", " world")
-    live = passing(Kept(200, (), pieces))  # type: ignore[arg-type]
+    live = passing(Kept(200, (), pieces))
     assert await drain(live) == pieces
     assert live.complete
 

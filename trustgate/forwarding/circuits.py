@@ -74,6 +74,17 @@ class Circuits(Generic[K]):
         self._now = now
         self._known: OrderedDict[K, Circuit] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def known(self, key: K) -> Circuit | None:
+        """Return the circuit of somebody who failed and is not forgotten, if there is one."""
+        return self._known.get(key)
+
+    def forget(self, key: K) -> None:
+        """Know nothing of somebody any more, as of one who never failed."""
+        self._known.pop(key, None)
+
     def of(self, key: K) -> Circuit:
         """Return a circuit, a fresh one for what is not known."""
         circuit = self._known.get(key)

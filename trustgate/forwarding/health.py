@@ -10,7 +10,7 @@ from time import monotonic, time
 from typing import Final
 
 from trustgate.contract.upstream import Header
-from trustgate.forwarding.circuits import MOST, Circuit, Circuits
+from trustgate.forwarding.circuits import Circuits
 
 FAILING: Final = frozenset((401, 403, 408, 429))
 """Statuses below 500 that say nothing about the request, but that this key or this provider cannot serve it now."""
@@ -22,50 +22,44 @@ def fails(status: int) -> bool:
 
 
 class Health:
-    """What a process has learnt about its targets; `now` is monotonic seconds."""
+    """What a process has learnt about its targets: only those who failed are known. `now` is monotonic seconds."""
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._circuits: Circuits[tuple[str, str]] = Circuits(now)
-        self._marked: set[tuple[str, str]] = set()
 
     @property
     def anybody_failed(self) -> bool:
         """Whether there is anybody whose turn it may not be: mostly there is nobody, and nothing to look up."""
-        return bool(self._marked)
-
-    def circuit(self, registry_id: str, model: str) -> Circuit:
-        """Return the circuit of a registry and a model."""
-        return self._circuits.of((registry_id, model))
+        return bool(self._circuits)
 
     def ready(self, registry_id: str, model: str) -> bool:
         """Say whether a target may be asked in its turn."""
-        return (registry_id, model) not in self._marked or self.circuit(registry_id, model).may_enter
+        circuit = self._circuits.known((registry_id, model))
+        return circuit is None or circuit.may_enter
 
     def pause(self, registry_id: str, model: str) -> float:
         """Return for how many seconds a target is still left alone."""
-        return self.circuit(registry_id, model).closed_for if (registry_id, model) in self._marked else 0.0
+        circuit = self._circuits.known((registry_id, model))
+        return 0.0 if circuit is None else circuit.closed_for
 
     def enter(self, registry_id: str, model: str) -> bool:
         """Say whether this request may ask a target in its turn. Whoever asks tells how it went."""
-        return (registry_id, model) not in self._marked or self.circuit(registry_id, model).enter()
+        circuit = self._circuits.known((registry_id, model))
+        return circuit is None or circuit.enter()
 
     def succeeded(self, registry_id: str, model: str) -> None:
         """Hear that a target answered."""
-        if (registry_id, model) in self._marked:
-            self.circuit(registry_id, model).succeeded()
-            self._marked.discard((registry_id, model))
+        self._circuits.forget((registry_id, model))
 
     def failed(self, registry_id: str, model: str, retry_after: float = 0.0) -> None:
         """Hear that a target failed, and for how many seconds it asked to be left alone, if it did."""
-        if len(self._marked) >= MOST:
-            self._marked.pop()
-        self._marked.add((registry_id, model))
-        self.circuit(registry_id, model).failed(retry_after)
+        self._circuits.of((registry_id, model)).failed(retry_after)
 
     def left(self, registry_id: str, model: str) -> None:
         """Hear that nobody waited for the end."""
-        if (registry_id, model) in self._marked:
-            self.circuit(registry_id, model).left()
+        circuit = self._circuits.known((registry_id, model))
+        if circuit is not None:
+            circuit.left()
 
 
 def retry_after(headers: Sequence[Header]) -> float:
