@@ -11,6 +11,7 @@ from trustgate.contract.event import PolicyFinding
 from trustgate.contract.speech import Hearing, Spoken, Verbatim
 from trustgate.contract.upstream import Header, Upstream, UpstreamFailure
 from trustgate.contract.verdict import Answer, Deny
+from trustgate.enforcement.chain import Chains
 from trustgate.enforcement.run import Runner
 from trustgate.forwarding.exchange import Forwarded, refusal
 from trustgate.forwarding.headers import content_type, lookup, returned
@@ -24,7 +25,7 @@ from trustgate.relay.decoded import decoded
 from trustgate.relay.kind import has_events, ignored_stream, is_live
 from trustgate.relay.render import error_event, refuse
 from trustgate.relay.reply import Whole
-from trustgate.relay.streamed import Guarded, Kept, Passing, Untouched, hold
+from trustgate.relay.streamed import Guarded, Judge, Kept, Passing, Untouched, hold
 from trustgate.relay.tap import Tap
 from trustgate.underway import Exchange, keep_strongest
 
@@ -137,12 +138,21 @@ class Carrier:
             return refusal(failure, provider)
 
         trace_id = exchange.trace.trace_id
-        if not has_events(headers, hearing):
-            return Untouched(upstream, headers, hearing=hearing, dialect=exchange.dialect, explain=explain)
-        if not chains.on_chunk:
-            return Passing(
-                upstream, headers, hearing=hearing, dialect=exchange.dialect, explain=explain, request_id=trace_id
+        if chains.on_chunk and has_events(headers, hearing):
+            return Guarded(
+                upstream,
+                headers,
+                hearing=hearing,
+                dialect=exchange.dialect,
+                explain=explain,
+                judge=self._judge(exchange, chains, ctx),
+                request_id=trace_id,
             )
+        kind = Passing if has_events(headers, hearing) else Untouched
+        return kind(upstream, headers, hearing=hearing, dialect=exchange.dialect, explain=explain, request_id=trace_id)
+
+    def _judge(self, exchange: Exchange, chains: Chains, ctx: RequestContext) -> Judge:
+        """Return what asks the policies about the text of one stream, and keeps the strongest that each has said."""
         said, last_words = exchange.trail.beside(), dict[str, PolicyFinding]()
         sieve = self._runner.sieve(chains, ctx, said)
 
@@ -152,15 +162,7 @@ class Carrier:
             said.findings.clear()
             return sifted if isinstance(sifted, Deny) else (sifted.text, sifted.held)
 
-        return Guarded(
-            upstream,
-            headers,
-            hearing=hearing,
-            dialect=exchange.dialect,
-            explain=explain,
-            judge=judge,
-            request_id=trace_id,
-        )
+        return judge
 
     async def _hold(
         self,

@@ -15,6 +15,7 @@ from trustgate.admission.form import check_media, check_size
 from trustgate.admission.operation import Asked, ask
 from trustgate.admission.plan import charge
 from trustgate.admission.session import session_id
+from trustgate.browsing import allow_browser, preflight
 from trustgate.carrying import JSON, Carrier
 from trustgate.config.snapshot import Snapshot
 from trustgate.contract.context import Body, RequestContext
@@ -29,7 +30,7 @@ from trustgate.enforcement.chain import Chains
 from trustgate.enforcement.run import Ruling, Runner
 from trustgate.forwarding.exchange import Ask, Forwarded, Forwarder, Forwards
 from trustgate.forwarding.models import by_id, list_models, render_models
-from trustgate.policed import answer_of, chosen, origin_of, outcome_of, reread, stopped_by
+from trustgate.policed import answer_of, chosen, outcome_of, reread, stopped_by
 from trustgate.providers.asked import read_body
 from trustgate.providers.counting import estimated_count
 from trustgate.providers.speech import Asking, speak
@@ -103,7 +104,7 @@ class Lifecycle:
             exchange.record.reason = "internal_error"
             reply = refuse(_INTERNAL, exchange.dialect, exchange.trace.trace_id)
         if b"origin" in headers:
-            self._allow_browser(exchange, arrival, headers)
+            allow_browser(self._runner, exchange, arrival, headers)
         if isinstance(reply, Passing) and exchange.caller is not None and exchange.caller.chains.wants_answer:
             exchange.sent = Sent(self._limits.max_buffered_answer_bytes)
         exchange.reply = reply
@@ -174,7 +175,7 @@ class Lifecycle:
     async def _steps(self, exchange: Exchange, arrival: Arrival, headers: Mapping[bytes, bytes]) -> Whole | Passing:
         record = exchange.record
         check_size(arrival.headers, self._limits.max_header_bytes)
-        if arrival.method == "OPTIONS" and (allowed := self._preflight(exchange, arrival, headers)):
+        if arrival.method == "OPTIONS" and (allowed := preflight(self._runner, exchange, arrival, headers)):
             return allowed
         asked = ask(arrival.method, arrival.path)
         exchange.dialect = asked.operation.dialect
@@ -363,30 +364,6 @@ class Lifecycle:
         exchange.ctx = ruling.ctx
         exchange.record.model = ruling.ctx.body.model
         return ruling
-
-    def _preflight(self, exchange: Exchange, arrival: Arrival, headers: Mapping[bytes, bytes]) -> Whole | None:
-        """Answer a browser that asks whether it may ask; None where nobody has said anything about browsers."""
-        origin = origin_of(headers, preflight=True)
-        if origin is None:
-            return None
-        exchange.record.operation = "preflight"
-        links = exchange.ready.browser_links(headers, arrival.path)
-        allowed = self._runner.browser(links, origin) if links else None
-        if allowed is not None:
-            return Whole(status=204, headers=allowed, body=b"")
-        if links:
-            raise Refused(
-                "origin_not_allowed", "Pages of this origin may not ask here.", status=403, param="origin", retry=False
-            )
-        return None
-
-    def _allow_browser(self, exchange: Exchange, arrival: Arrival, headers: Mapping[bytes, bytes]) -> None:
-        """Let a page read the answer, a refusal too: without these headers its browser would show it nothing."""
-        origin = origin_of(headers, preflight=False)
-        caller, ready = exchange.caller, exchange.ready
-        links = caller.chains.browser if caller else ready.browser_links(headers, arrival.path)
-        if origin is not None and links and exchange.record.operation != "preflight":
-            exchange.extra += self._runner.browser(links, origin) or ()
 
 
 def _expect_array(exchange: Exchange, ctx: RequestContext, arrival: Arrival) -> None:

@@ -1,6 +1,8 @@
 """What every store of vectors promises: the nearest of its own partition, once, for as long as it is kept."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from math import sqrt
 from random import Random
@@ -141,3 +143,12 @@ async def test_a_postgres_without_the_rights_says_so(postgres: PostgresSettings)
         await guest.aclose()
         await owner.run("DROP ROLE guest")
         await owner.aclose()
+
+
+def test_a_process_that_keeps_no_vectors_does_not_import_numpy() -> None:
+    code = (
+        "import asyncio, sys; import trustgate.planes.start; from trustgate.state.vectors import in_memory;"
+        "store = in_memory(max_bytes=1000); assert 'numpy' not in sys.modules;"
+        "asyncio.run(store.add('p', 'k', [1.0], b'v', ttl=1.0)); assert 'numpy' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -33,12 +33,11 @@ from trustgate.settings import BadSetting, Settings
 from trustgate.state.memory import MemoryLimiter
 from trustgate.state.memory_cache import MemoryCache
 from trustgate.state.memory_ledger import MemoryLedger
-from trustgate.state.memory_vectors import MemoryVectors
 from trustgate.state.redis_cache import RedisCache
 from trustgate.state.redis_ledger import RedisLedger
 from trustgate.state.redis_limiter import RedisLimiter
 from trustgate.state.redis_link import Link
-from trustgate.state.redis_vectors import RedisVectors
+from trustgate.state.vectors import in_memory, in_redis
 from trustgate.storage.configuration import StoredConfig
 from trustgate.storage.database import Database
 from trustgate.storage.factory import open_database, open_vectors
@@ -99,9 +98,9 @@ def _embedder(settings: Settings, transport: Transport, credentials: Credentials
 
 def _vectors(settings: Settings, link: Link | None, database: Database) -> Mapping[str, Vectors]:
     """The stores that this process has: what is shared by all processes where that is possible, and its own memory."""
-    found: dict[str, Vectors] = {"memory": MemoryVectors(max_bytes=settings.cache_max_bytes)}
+    found: dict[str, Vectors] = {"memory": in_memory(max_bytes=settings.cache_max_bytes)}
     if link is not None:
-        found["redis"] = RedisVectors(link)
+        found["redis"] = in_redis(link)
     if (kept := open_vectors(database)) is not None:
         found["pgvector"] = kept
     return found

@@ -1,17 +1,12 @@
-"""Vectors kept in this process for a while. numpy is imported by whoever keeps the first one."""
-
-from __future__ import annotations
+"""Vectors kept in this process for a while."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any
 
 from trustgate.contract.ports import Match
+from trustgate.state.rows import Row, nearest, row, stacked
 from trustgate.state.terms import check_ttl
-
-if TYPE_CHECKING:
-    import numpy as np
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_ENTRIES = 1024
@@ -57,21 +52,19 @@ class _Partition:
     __slots__ = ("_entries", "_matrix", "size")
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[str, tuple[np.ndarray[Any, Any], bytes, float]] = OrderedDict()
-        self._matrix: tuple[Sequence[bytes], np.ndarray[Any, Any]] | None = None
+        self._entries: OrderedDict[str, tuple[Row, bytes, float]] = OrderedDict()
+        self._matrix: tuple[Sequence[bytes], Row] | None = None
         self.size = 0
 
     def add(self, key: str, vector: Sequence[float], value: bytes, *, until: float) -> int:
         """Keep an entry; returns by how many bytes there is more."""
-        import numpy as np  # noqa: PLC0415 - see the module's law
-
         before = self.size
         self._drop(key)
         while len(self._entries) >= MAX_ENTRIES:
             self._drop(next(iter(self._entries)))
-        row = np.asarray(vector, dtype=np.float32)
-        self._entries[key] = (row, value, until)
-        self.size += _size(key, row, value)
+        kept = row(vector)
+        self._entries[key] = (kept, value, until)
+        self.size += _size(key, kept, value)
         self._matrix = None
         return self.size - before
 
@@ -84,19 +77,14 @@ class _Partition:
 
     def nearest(self, vector: Sequence[float], *, at_least: float) -> Match | None:
         """Return the most similar entry."""
-        import numpy as np  # noqa: PLC0415 - see the module's law
-
         if self._matrix is None or self._matrix[1].shape[1] != len(vector):
-            fitting = [(row, value) for row, value, _ in self._entries.values() if row.size == len(vector)]
+            fitting = [(kept, value) for kept, value, _ in self._entries.values() if kept.size == len(vector)]
             if not fitting:
                 return None
-            self._matrix = [value for _, value in fitting], np.stack([row for row, _ in fitting])
+            self._matrix = [value for _, value in fitting], stacked([kept for kept, _ in fitting])
         values, rows = self._matrix
-        similar = rows @ np.asarray(vector, dtype=np.float32)
-        best = int(similar.argmax())
-        if similar[best] < at_least:
-            return None
-        return Match(similarity=min(1.0, float(similar[best])), value=values[best])
+        found = nearest(rows, vector, at_least=at_least)
+        return None if found is None else Match(similarity=found[1], value=values[found[0]])
 
     def _drop(self, key: str) -> None:
         entry = self._entries.pop(key, None)
@@ -105,5 +93,5 @@ class _Partition:
             self._matrix = None
 
 
-def _size(key: str, row: np.ndarray[Any, Any], value: bytes) -> int:
-    return len(key) + row.nbytes + len(value) + OVERHEAD
+def _size(key: str, kept: Row, value: bytes) -> int:
+    return len(key) + kept.nbytes + len(value) + OVERHEAD

@@ -4,20 +4,15 @@ A partition is a hash of entries by key, and a sorted set of the same keys by th
 is its vector in half precision, which moves a similarity by less than 0.001, with the value behind it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import ceil
 from struct import Struct as Packed
-from typing import TYPE_CHECKING, Any
 
 from trustgate.contract.ports import Match
 from trustgate.state.redis_counts import key_name
 from trustgate.state.redis_link import Link, Script
+from trustgate.state.rows import nearest, packed, stacked, unpacked
 from trustgate.state.terms import check_ttl
-
-if TYPE_CHECKING:
-    import numpy as np
 
 MAX_ENTRIES = 256
 """Entries of one partition, which all travel for every lookup: what is over soonest goes first."""
@@ -57,11 +52,8 @@ class RedisVectors:
 
     async def add(self, partition: str, key: str, vector: Sequence[float], value: bytes, *, ttl: float) -> None:
         """Keep a value."""
-        import numpy as np  # noqa: PLC0415 - who keeps no vectors does not pay for it
-
         check_ttl(ttl)
-        row = np.asarray(vector, dtype="<f2").tobytes()
-        entry = _SIZE.pack(len(vector)) + row + value
+        entry = _SIZE.pack(len(vector)) + packed(vector) + value
         await self._link.run(_ADD, _keys(partition), (key, entry, ceil(ttl * 1000), MAX_ENTRIES))
 
     async def nearest(self, partition: str, vector: Sequence[float], *, at_least: float) -> Match | None:
@@ -75,17 +67,10 @@ def _keys(partition: str) -> tuple[str, str]:
 
 
 def _nearest(entries: Sequence[bytes], vector: Sequence[float], at_least: float) -> Match | None:
-    import numpy as np  # noqa: PLC0415 - who keeps no vectors does not pay for it
-
     size = len(vector)
     fitting = [entry for entry in entries if _SIZE.unpack_from(entry)[0] == size]
     if not fitting:
         return None
-    rows: np.ndarray[Any, Any] = np.stack(
-        [np.frombuffer(entry, dtype="<f2", count=size, offset=_SIZE.size) for entry in fitting]
-    )
-    similar = rows.astype(np.float32) @ np.asarray(vector, dtype=np.float32)
-    best = int(similar.argmax())
-    if similar[best] < at_least:
-        return None
-    return Match(similarity=min(1.0, float(similar[best])), value=fitting[best][_SIZE.size + 2 * size :])
+    rows = stacked([unpacked(entry, size=size, offset=_SIZE.size) for entry in fitting])
+    found = nearest(rows, vector, at_least=at_least)
+    return None if found is None else Match(similarity=found[1], value=fitting[found[0]][_SIZE.size + 2 * size :])

@@ -17,7 +17,14 @@ _TOKEN: Final = re.compile(r"\S+")
 _EDGES: Final = "\"'“”„\u2018\u2019«»`()[]{}<>,;:.!?¡¿…*"
 _WORD: Final = re.compile("\\w+(?:['\u2019]\\w+)*", re.UNICODE)
 _SENTENCE_ENDS: Final = ".!?:\n…"
-NUMBER_WORDS: Final = frozenset(
+
+
+def _words(text: str) -> frozenset[str]:
+    """A text of words is read more easily than a list of them."""
+    return frozenset(text.split())
+
+
+NUMBER_WORDS: Final = _words(
     """
     zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
     eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion trillion
@@ -29,9 +36,9 @@ NUMBER_WORDS: Final = frozenset(
     due tre quattro cinque sei sette otto nove dieci primo secondo
     um uma dois duas três quatro sete oito nove dez primeiro
     een twee drie vijf zes zeven acht negen tien
-    """.split()  # noqa: SIM905 - a text of words is read more easily than a list of them
+    """
 )
-DENYING: Final = frozenset(
+DENYING: Final = _words(
     """
     not no never none nobody nothing neither nor without cannot except excluding unless
     nicht kein keine keinen nie niemals ohne weder außer
@@ -40,16 +47,16 @@ DENYING: Final = frozenset(
     non mai senza nessun nessuno
     não nunca sem nenhum
     niet geen nooit zonder
-    """.split()  # noqa: SIM905
+    """
 )
-BEGINNINGS: Final = frozenset(
+BEGINNINGS: Final = _words(
     """
     a an the this that these those what which who whom whose when where why how is are was were do does did can could
     will would shall should may might must has have had i i'm i'd i've it it's we you my your our his her their there
     if in on at for from to with and or but so as by of please tell give show list find explain describe write create
     make summarize summarise compare define name calculate compute help let translate suggest recommend provide discuss
     hi hello hey thanks thank
-    """.split()  # noqa: SIM905
+    """
 )
 """Words that sentences begin with and that are no names there."""
 
