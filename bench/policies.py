@@ -6,7 +6,6 @@ included: the same life cycle on the same bytes, over an upstream in memory.
 
 import asyncio
 import json
-import statistics
 import time
 from collections.abc import Sequence
 from hashlib import sha256
@@ -22,6 +21,7 @@ from trustgate.enforcement.plugins import load_plugins
 from trustgate.explaining.traces import Traces
 from trustgate.forwarding.outbound import HttpOutbound
 from trustgate.lifecycle import Lifecycle
+from trustgate.planes.serve import settle_interpreter
 from trustgate.providers.credentials import Credentials
 from trustgate.providers.estimate import estimate_usage, expected_usage
 from trustgate.providers.prices import PriceBook
@@ -34,7 +34,7 @@ from trustgate.state.memory_ledger import MemoryLedger
 from trustgate.state.memory_vectors import MemoryVectors
 from trustgate.telemetry.record import Record, build_event
 
-ROUNDS, REQUESTS = 15, 2000
+ROUNDS, REQUESTS = 100, 300
 KEY = b"ag_bench"
 ANSWER = json.dumps(
     {
@@ -172,15 +172,20 @@ async def cost(lifecycle: Lifecycle, number: int) -> float:
 
 
 async def measured() -> dict[str, float]:
-    """Return the median CPU time of a request in microseconds, by what runs; the kinds take turns."""
+    """Return the CPU time of a request in microseconds, by what runs.
+
+    The kinds take turns, and each one's best turn counts: what else the machine does only ever adds. The collector is
+    set as a server sets it.
+    """
     kinds = {WITHOUT: house(())[0], LIMITED: house(THREE_LIMITERS)[0], IDLING: house((*IDLE, *IDLE))[0]}
     found: dict[str, list[float]] = {name: [] for name in kinds}
     for lifecycle in kinds.values():
         await cost(lifecycle, 200)
+    settle_interpreter()
     for _ in range(ROUNDS):
         for name, lifecycle in kinds.items():
             found[name].append(await cost(lifecycle, REQUESTS))
-    return {name: statistics.median(times) for name, times in found.items()}
+    return {name: min(times) for name, times in found.items()}
 
 
 def main() -> None:

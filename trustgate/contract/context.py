@@ -64,7 +64,7 @@ class Body:
     A body that arrived in many pieces is a bytearray, so that it need not be copied; nobody changes it.
     """
 
-    __slots__ = ("_json", "_prompt", "lens", "model", "raw", "stream")
+    __slots__ = ("_json", "_prompt", "_tools", "lens", "model", "raw", "stream")
 
     def __init__(
         self,
@@ -80,6 +80,7 @@ class Body:
         self.lens = lens
         self._json: Any = None
         self._prompt: Prompt | None = None
+        self._tools: bool | None = None
 
     @property
     def names_model(self) -> bool:
@@ -98,8 +99,10 @@ class Body:
         Their places are called `tools`, `toolConfig`, `tool_calls`, `functions` and the like, unless letters are
         written as escapes.
         """
-        raw = self.raw
-        return b"tool" in raw or b"unction" in raw or b"\\u" in raw
+        if self._tools is None:
+            find = self.raw.find
+            self._tools = find(b"tool") >= 0 or find(b"unction") >= 0 or find(b"\\u") >= 0
+        return self._tools
 
     def prompt(self) -> Prompt:
         """Return what the request says, read at most once. Raises Unreadable for what cannot be looked into."""

@@ -158,9 +158,18 @@ class Runner:
         headers: list[Header] = []
         heard = _Heard(headers)
         for batch in batches:
-            left = self._batch(batch, ctx, subject, trail, heard)
-            if left is not None:
-                await left
+            if len(batch) == 1:  # most of them, and then there is nothing to go around in
+                link = batch[0]
+                verdict = self._on_the_spot(link, ctx, subject, trail)
+                if verdict is _GO_ON:
+                    continue
+                if verdict is WAITS:
+                    verdict = await self._decide(link, ctx, subject, trail, trail.pending)
+                heard.heed(verdict, link)
+            else:
+                left = self._batch(batch, ctx, subject, trail, heard)
+                if left is not None:
+                    await left
             if heard.stop is not None:
                 return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=headers)
             if heard.body is not None or heard.model:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Generator
+from types import CoroutineType
 from typing import Any, Final
 
 from trustgate.contract.context import RequestContext
@@ -19,7 +20,7 @@ WAITS: Final = _Waits()
 def step(link: Link, ctx: RequestContext, subject: Any, trail: Trail) -> Any:
     """Step a hook once: what it decided on the spot, or `WAITS`, and what has to be awaited is `trail.pending`."""
     called = link.call(ctx, subject, trail.kept.get(link.policy.id))
-    if link.direct:
+    if link.direct and type(called) is not CoroutineType:
         return called
     try:
         waiting_for = called.send(None)

@@ -10,9 +10,8 @@ def add_headers(headers: list[Header], more: Sequence[Header]) -> None:
     if not headers:
         headers += more
         return
-    names = [name for name, _ in more]
-    of_one_kind = [name for name, _ in headers] == names
-    same = headers if of_one_kind else [header for header in headers if header[0] in names]
+    names = {name for name, _ in more}
+    same = [header for header in headers if header[0] in names]
     if not same:
         headers += more
         return
@@ -22,13 +21,13 @@ def add_headers(headers: list[Header], more: Sequence[Header]) -> None:
         return
     mine = _left(more)
     if mine is not None and mine < left:
-        headers[:] = [*(header for header in headers if header[0] not in names), *more]
+        headers[:] = [*[header for header in headers if header[0] not in names], *more]
 
 
 def _left(headers: Sequence[Header]) -> float | None:
     """Return what headers say is left of a limit, if they speak of one."""
     for name, value in headers:
-        if b"-remaining" in name:
+        if name.find(b"-remaining") >= 0:  # `in` first makes an exception, to see that it is no number
             try:
                 return float(value)
             except ValueError:

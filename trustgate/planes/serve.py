@@ -71,7 +71,7 @@ async def serve(house: House, planes: Callable[[], Sequence[Plane]]) -> None:
         servers = [_server(plane) for plane in chosen]
         running = [asyncio.create_task(server.serve()) for server in servers]
         await _until_listening(chosen, running)
-        _settle_interpreter()
+        settle_interpreter()
         await house.opened()
         await _until_stopped(stop, running)
         await _let_finish(house, hurry)
@@ -162,7 +162,7 @@ def _raise_early_end(running: Sequence["asyncio.Task[None]"]) -> None:
             raise RuntimeError("a server ended before it listened")
 
 
-def _settle_interpreter() -> None:
+def settle_interpreter() -> None:
     """What is there now stays: the collector need not look at it again, and need not look so often.
 
     And Granian's thread, which brings requests and needs the interpreter for it, gets it sooner than Python's usual

@@ -1,7 +1,7 @@
 """At most so many requests in any window of time, or at a time. The limiter behind the port counts; this says what it
 means."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from math import ceil
 from secrets import token_hex
 
@@ -26,12 +26,16 @@ class Standings(Struct, frozen=True):
     limits: tuple[Allowance, ...]
 
 
-class Taken(Struct, frozen=True):
-    """What one request took: of its windows, and its place in a room where places are counted."""
+class Inside(Struct, frozen=True):
+    """What one request took where places are counted: of its windows, and its place in a room."""
 
     takes: tuple[Take, ...]
     room: str
     ticket: str
+
+
+Kept = tuple[Take, ...] | Inside
+"""What one request took."""
 
 
 @hookimpl
@@ -40,10 +44,10 @@ def settings_type() -> type[RateLimiterSettings]:
 
 
 @hookimpl
-async def pre_request(
+def pre_request(
     ctx: RequestContext, settings: RateLimiterSettings, policy: PolicyRef, services: Services
-) -> Verdict:
-    return await _decide(settings.key(ctx, policy), settings, policy, services)
+) -> Awaitable[Verdict]:
+    return _decide(settings.key(ctx, policy), settings, policy, services)
 
 
 @hookimpl
@@ -53,51 +57,50 @@ async def pre_call(
     settings: RateLimiterSettings,
     policy: PolicyRef,
     services: Services,
-    kept: Taken | None,
+    kept: Kept | None,
 ) -> Verdict:
     if kept is not None:  # of the target before, which came to nothing
-        await _give_back(services, kept)
+        await refund(services, kept)
     return await _decide(settings.key(ctx, policy, target.model), settings, policy, services)
 
 
 @hookimpl
-async def post_response(services: Services, kept: Taken | None) -> None:
-    if kept is not None and kept.ticket:
+async def post_response(services: Services, kept: Kept | None) -> None:
+    if isinstance(kept, Inside):
         await services.limiter.leave(kept.room, kept.ticket)
 
 
 @hookimpl
-async def refund(services: Services, kept: Taken) -> None:
-    await _give_back(services, kept)
+async def refund(services: Services, kept: Kept) -> None:
+    if isinstance(kept, Inside):
+        await services.limiter.refund_all(kept.takes)
+        await services.limiter.leave(kept.room, kept.ticket)
+    else:
+        await services.limiter.refund_all(kept)
 
 
 async def _decide(key: str, settings: RateLimiterSettings, policy: PolicyRef, services: Services) -> Verdict:
     now = services.clock()
     headers: Sequence[Header] = ()
     details: Allowance | Standings | None = None
-    takes = tuple([rate.take(key, now) for rate in settings.rates])
+    takes = settings.taken(key, now)
     if takes:
         allowances = await services.limiter.take_all(takes)
         at = 0 if len(allowances) == 1 else _telling(allowances)
-        headers = _headers(GLOBAL if policy.is_global else CONSUMER, settings.rates[at], allowances[at], now)
-        if not allowances[at].allowed:
-            return _deny(settings, settings.rates[at], policy, allowances[at], headers)
-        details = allowances[0] if len(allowances) == 1 else Standings(allowances)
+        telling = allowances[at]
+        headers = _headers(GLOBAL if policy.is_global else CONSUMER, settings.rates[at], telling, now)
+        if not telling.allowed:
+            return _deny(settings, settings.rates[at], policy, telling, headers)
+        details = telling if len(allowances) == 1 else Standings(allowances)
     if settings.concurrency is None:
-        return Proceed(headers=headers, kept=Taken(takes, "", ""), details=details)
+        return Proceed(headers=headers, kept=takes, details=details)
     # a number of our own: callers choose their trace ids, and might choose one twice
-    taken = Taken(takes, f"{key}:under_way", token_hex(12))
+    taken = Inside(takes, f"{key}:under_way", token_hex(12))
     inside = await services.limiter.enter(taken.room, taken.ticket, limit=settings.concurrency, lease=LEASE)
     if inside.allowed:
         return Proceed(headers=headers, kept=taken, details=details)
     await services.limiter.refund_all(takes)
     return _full(settings, settings.concurrency, policy)
-
-
-async def _give_back(services: Services, taken: Taken) -> None:
-    await services.limiter.refund_all(taken.takes)
-    if taken.ticket:
-        await services.limiter.leave(taken.room, taken.ticket)
 
 
 def _telling(allowances: Sequence[Allowance]) -> int:

@@ -4,12 +4,14 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from hashlib import blake2b
+from math import inf
 from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta, Struct
 
 from trustgate import (
     Calendar,
+    Caller,
     Duration,
     Period,
     PolicyRef,
@@ -71,6 +73,19 @@ class Rate(Struct, frozen=True, kw_only=True):
         span = self.calendar.at(now)
         # by its name too: a day and a week may end at the same moment
         return Take(key=f"{key}:{self.calendar.period}", limit=self.limit, window=0.0, until=span.end)
+
+
+class _Last:
+    """What was worked out for the last request. Most of the time the next one is of the same caller, and counts the
+    same; each is kept with all that it follows from."""
+
+    __slots__ = ("caller", "key", "model", "since", "taken_by", "takes", "until")
+
+    def __init__(self) -> None:
+        self.caller: Caller | None = None
+        self.model = self.key = self.taken_by = ""
+        self.takes: tuple[Take, ...] = ()
+        self.since = self.until = 0.0
 
 
 class RateLimiterSettings(PolicySettings, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
@@ -137,19 +152,38 @@ class RateLimiterSettings(PolicySettings, frozen=True, kw_only=True, forbid_unkn
 
     def key(self, ctx: RequestContext, policy: PolicyRef, model: str = "") -> str:
         """Return under which key a request is counted."""
+        last = self._last
+        if last.caller is not ctx.caller or last.model != model:
+            last.caller, last.model, last.key = ctx.caller, model, self._key(ctx, policy, model)
+        return f"{last.key}:{_hashed(ctx.headers.get(self.group_header, b''))}" if self.group_by_header else last.key
+
+    def _key(self, ctx: RequestContext, policy: PolicyRef, model: str) -> str:
         caller = ctx.caller
         key = f"{caller.gateway_id}:rate_limiter:{policy.id}"
         if not self.count_by:
-            key = f"{key}:global" if policy.is_global else f"{key}:consumer:{caller.consumer_id}"
+            return f"{key}:global" if policy.is_global else f"{key}:consumer:{caller.consumer_id}"
         for dimension in self.count_by:
             key = f"{key}:{dimension}:{_SAY[dimension](ctx, model)}"
-        return f"{key}:{_hashed(ctx.headers.get(self.group_header, b''))}" if self.group_by_header else key
+        return key
+
+    def taken(self, key: str, now: float) -> tuple[Take, ...]:
+        """Return what one request takes of every window at a moment, in Unix seconds."""
+        last = self._last
+        if last.taken_by is not key or not last.since <= now < last.until:
+            last.takes = tuple([rate.take(key, now) for rate in self.rates])
+            last.taken_by, last.since = key, now
+            last.until = min((take.until for take in last.takes if take.until), default=inf)
+        return last.takes
 
     def whose(self, policy: PolicyRef) -> str:
         """Return whom a limit is for, as callers read it."""
         if self.count_by:
             return "this " + " and ".join(self.count_by)
         return "this gateway" if policy.is_global else "this consumer"
+
+    @cached_property
+    def _last(self) -> "_Last":
+        return _Last()
 
     @cached_property
     def rates(self) -> tuple[Rate, ...]:

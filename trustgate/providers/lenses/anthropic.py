@@ -201,7 +201,7 @@ def _odd_event(texts: Mapping[int, str]) -> bytes:
 
 def is_last(data: bytes) -> bool:
     """Say whether this is the data of the last event."""
-    return b"message_stop" in data and _loose(data).get("type") == "message_stop"
+    return data.find(b"message_stop") >= 0 and _loose(data).get("type") == "message_stop"
 
 
 LENS: Final = Lens(answer=peek_answer, text=answer_text, said=event_said, rewritten=with_text, last=is_last)

@@ -170,7 +170,7 @@ def _odd_event(text: str) -> bytes:
 
 def _last(data: bytes) -> bool:
     """Cohere's own servers send `[DONE]` behind the last event; others who speak its dialect end without."""
-    return data == DONE or (b"message-end" in data and _loose(data).get("type") == "message-end")
+    return data == DONE or (data.find(b"message-end") >= 0 and _loose(data).get("type") == "message-end")
 
 
 LENS: Final = Lens(answer=_answer, text=_text, said=_said, rewritten=_rewritten, last=_last)
