@@ -36,12 +36,14 @@ docs: $(VENV)/installed-dev  ## are the generated documents up to date
 	$(BIN)/python cmd/openapi/main.py --check
 	$(BIN)/python cmd/docs/main.py --check
 	$(BIN)/python -m tests.plugins.document --check
+	$(BIN)/python -m tests.failover.document --check
 
 openapi: $(VENV)/installed-dev  ## write the generated documents
 	$(BIN)/python cmd/openapi/main.py
 	$(BIN)/python cmd/docs/main.py
 	$(BIN)/python -m tests.matrix.document
 	$(BIN)/python -m tests.plugins.document
+	$(BIN)/python -m tests.failover.document
 
 golden: $(VENV)/installed-dev  ## write what the translations make of the golden files; read the diff before you commit it
 	GOLDEN=rewrite $(BIN)/python -m pytest -q tests/providers/test_golden.py

@@ -21,12 +21,12 @@ from trustgate.enforcement.plugins import load_plugins
 from trustgate.explaining.traces import Traces
 from trustgate.forwarding.outbound import HttpOutbound
 from trustgate.lifecycle import Lifecycle
+from trustgate.parts import Parts
 from trustgate.planes.serve import settle_interpreter
 from trustgate.providers.credentials import Credentials
 from trustgate.providers.estimate import estimate_usage, expected_usage
 from trustgate.providers.prices import PriceBook
 from trustgate.providers.replay import replay
-from trustgate.ready import Parts
 from trustgate.settings import Limits
 from trustgate.state.memory import MemoryLimiter
 from trustgate.state.memory_cache import MemoryCache

@@ -55,6 +55,16 @@ from trustgate.contract.prompt import (
     ToolResult,
     Unreadable,
 )
+from trustgate.contract.strategy import (
+    Candidate,
+    Factory,
+    Figures,
+    Strategy,
+    StrategyOptions,
+    Tier,
+    Turn,
+    Usable,
+)
 from trustgate.contract.usage import Usage
 from trustgate.contract.verdict import Answer, ChunkVerdict, Deny, Proceed, Rewrite, Verdict
 from trustgate.contract.words import telling_words
@@ -71,6 +81,7 @@ __all__ = [
     "Body",
     "Calendar",
     "Caller",
+    "Candidate",
     "Chosen",
     "Chunk",
     "ChunkVerdict",
@@ -78,6 +89,8 @@ __all__ = [
     "Deny",
     "Duration",
     "Edits",
+    "Factory",
+    "Figures",
     "Function",
     "GuardSettings",
     "HttpAnswer",
@@ -108,13 +121,18 @@ __all__ = [
     "Signing",
     "Standing",
     "StateUnavailable",
+    "Strategy",
+    "StrategyOptions",
     "Subject",
     "Take",
+    "Tier",
     "TimeZone",
     "ToolCall",
     "ToolResult",
+    "Turn",
     "UnknownPrice",
     "Unreadable",
+    "Usable",
     "Usage",
     "Vectors",
     "Verdict",

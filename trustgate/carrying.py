@@ -22,7 +22,8 @@ from trustgate.providers.speech import as_it_is
 from trustgate.ready import CallerReady
 from trustgate.relay import buffered
 from trustgate.relay.decoded import decoded
-from trustgate.relay.kind import has_events, ignored_stream, is_live
+from trustgate.relay.kind import IGNORED, has_events, ignored_stream, is_live
+from trustgate.relay.proof import Hold, held
 from trustgate.relay.render import error_event, refuse
 from trustgate.relay.reply import Whole
 from trustgate.relay.streamed import Guarded, Judge, Kept, Passing, Untouched, hold
@@ -35,9 +36,36 @@ JSON: Final = (b"content-type", b"application/json")
 class Carrier:
     """Carries answers back. `most` is how many bytes of one are held at once."""
 
-    def __init__(self, runner: Runner, *, most: int) -> None:
+    def __init__(self, runner: Runner, *, most: int, hold: Hold) -> None:
         self._runner = runner
         self._most = most
+        self._hold_back = hold
+
+    async def prove(
+        self, exchange: Exchange, ctx: RequestContext, spoken: Spoken, upstream: Upstream
+    ) -> tuple[Upstream, str]:
+        """Read a whole answer, or a stream up to its first event. Returns it with all of that still in it, and what is
+        wrong with it, if anything is. Raises UpstreamFailure, Refused."""
+        heads, hearing = lookup(upstream.headers), spoken.hearing
+        encoded = b"content-encoding" in heads
+        proved: Upstream = upstream
+        try:
+            if is_live(upstream.status, heads, hearing, stream=ctx.body.stream):
+                return (upstream, "") if encoded else await held(upstream, hearing.lens, self._hold_back)
+            raw = await buffered.read_bounded(upstream, heads, self._most)
+            proved = Kept(upstream.status, upstream.headers, [raw])
+            await upstream.aclose()
+            if not encoded:
+                exchange.judged = raw, buffered.judge(upstream.status, raw, hearing.lens, upstream.headers)
+        except Refused as refused:
+            if proved is upstream and refused.code != IGNORED:
+                await upstream.aclose()
+                raise
+            return proved, refused.code
+        except BaseException:
+            await upstream.aclose()
+            raise
+        return proved, ""
 
     async def carry(
         self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, forwarded: Forwarded
@@ -89,7 +117,10 @@ class Carrier:
         hearing, record = spoken.hearing, exchange.record
         if status >= 400:
             return _failed(exchange, status, headers, raw, hearing)
-        said = hearing.lens.answer(raw) if hearing.unbounded else buffered.judge(status, raw, hearing.lens, headers)
+        if exchange.judged is not None and exchange.judged[0] is raw:
+            said = exchange.judged[1]
+        else:
+            said = hearing.lens.answer(raw) if hearing.unbounded else buffered.judge(status, raw, hearing.lens, headers)
         if said is not None:
             record.usage, record.finish_reason, record.service_tier = said.usage, said.finish_reason, said.service_tier
             record.model = said.model or record.model

@@ -16,6 +16,7 @@ from trustgate.contract.event import Attempt
 from trustgate.contract.ports import Embedded, ServiceUnavailable
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import Clocks, Header, Transport, UpstreamFailure
+from trustgate.forwarding.choice import in_order
 from trustgate.forwarding.circuits import Circuits
 from trustgate.forwarding.exchange import Ask, Forwarder
 from trustgate.forwarding.headers import lookup
@@ -110,7 +111,7 @@ class RegistryEmbedder:
             traceparent=start_trace(b"").traceparent(),
         )
         try:
-            forwarded = await self._forwarder.forward(said, (target,), attempts)
+            forwarded = await self._forwarder.forward(said, in_order((target,), model), attempts)
             upstream = forwarded.upstream
             try:
                 answer = await read_bounded(upstream, lookup(upstream.headers), MAX_ANSWER)

@@ -8,8 +8,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Final
+
+from msgspec.structs import replace
 
 from trustgate.admission.form import check_media, check_size
 from trustgate.admission.operation import Asked, ask
@@ -28,14 +30,17 @@ from trustgate.contract.upstream import Transport
 from trustgate.contract.verdict import Answer
 from trustgate.enforcement.chain import Chains
 from trustgate.enforcement.run import Ruling, Runner
+from trustgate.forwarding.choice import Choice
 from trustgate.forwarding.exchange import Ask, Forwarded, Forwarder, Forwards
 from trustgate.forwarding.models import by_id, list_models, render_models
+from trustgate.parts import Parts
 from trustgate.policed import answer_of, chosen, outcome_of, reread, stopped_by
 from trustgate.providers.asked import read_body
 from trustgate.providers.counting import estimated_count
 from trustgate.providers.speech import Asking, speak
-from trustgate.ready import CallerReady, Parts, Ready
+from trustgate.ready import CallerReady, Ready
 from trustgate.relay.array import JsonArray
+from trustgate.relay.proof import Hold
 from trustgate.relay.render import refuse
 from trustgate.relay.reply import Whole
 from trustgate.relay.streamed import Passing
@@ -65,9 +70,10 @@ class Lifecycle:
     ) -> None:
         self._parts = parts
         self._transport = transport
-        self._forwarder = forwarder or Forwarder(transport, version, parts.health)
+        self._forwarder = forwarder or Forwarder(transport, version, parts.health, chance=parts.chance)
         self._runner = Runner(throttle_wait=limits.throttle_wait)
-        self._carrier = Carrier(self._runner, most=limits.max_buffered_answer_bytes)
+        hold = Hold(most_bytes=limits.stream_hold_bytes, most_seconds=limits.stream_hold)
+        self._carrier = Carrier(self._runner, most=limits.max_buffered_answer_bytes, hold=hold)
         self._limits = limits
         self._emit = emit
         self._keep = keep
@@ -121,6 +127,7 @@ class Lifecycle:
             self._idle.set()
         record.end()
         record.client_disconnected = disconnected
+        exchange.leave()
         account(exchange, disconnected=disconnected)
         left = (
             None if exchange.caller is None or exchange.ctx is None else self._settle(exchange, exchange.caller.chains)
@@ -239,7 +246,7 @@ class Lifecycle:
         record.request_bytes, record.stream = len(body.raw), body.stream
         record.requested_model = record.model = body.model
         record.session_id = session_id(headers, body, header=caller.session_header, param=caller.session_param)
-        exchange.ctx = RequestContext(
+        ctx = RequestContext(
             id=exchange.trace.trace_id,
             started=record.started,
             caller=caller.caller,
@@ -250,6 +257,12 @@ class Lifecycle:
             session_id=record.session_id,
             client_ip=arrival.client_ip,
         )
+        exchange.ctx = ctx
+        if asked.operation.family not in UNNAMED:
+            exchange.wanted = caller.pool.wanted(body.model)
+            if exchange.wanted.model != body.model:
+                exchange.ctx = replace(ctx, body=reread(ctx, body, None, exchange.wanted.model))
+                record.model = exchange.wanted.model
         return exchange.ctx
 
     async def _enforce(self, exchange: Exchange, caller: CallerReady, ctx: RequestContext) -> Ruling:
@@ -284,12 +297,12 @@ class Lifecycle:
     ) -> Forwarded:
         decide = None
         if caller.chains.pre_call:
-            candidates = await self._choose(exchange, caller, ctx, asked)
+            choice = await self._choose(exchange, caller, ctx, asked)
             decide = partial(self._decide_again, exchange, caller)
         else:
-            candidates = caller.pool.asked(ctx.operation, ctx.body.model, asked.item)
+            choice = await self._choice(exchange, caller, ctx, asked)
         if ctx.operation.family == "passthrough":
-            exchange.dialect = candidates[0].dialect
+            exchange.dialect = choice.first.dialect
 
         def say(target: Target) -> Spoken:
             now = exchange.ctx
@@ -317,8 +330,11 @@ class Lifecycle:
                 agent=ctx.headers.get(b"user-agent"),
                 traceparent=exchange.trace.traceparent(),
                 decide=decide,
+                prove=partial(self._carrier.prove, exchange, ctx) if ctx.operation.family in PROVED else None,
+                patience=self._limits.provider_max_retries if ctx.operation.family in PROVED else 0,
+                deadline=_deadline(exchange.record.started, ctx, choice.rules.max_latency),
             ),
-            candidates,
+            choice,
             exchange.attempts,
         )
         exchange.record.model, exchange.record.prices = forwarded.spoken.model, forwarded.target.prices
@@ -327,16 +343,26 @@ class Lifecycle:
             exchange.extra.append((b"x-ag-dropped-params", ", ".join(losses).encode("ascii", "replace")))
         return forwarded
 
-    async def _choose(
-        self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, asked: Asked
-    ) -> Sequence[Target]:
-        """Return the candidates, the first of them approved by the policies; one that they want otherwise is asked for
-        under the other model, and its policies decide anew."""
+    async def _choice(self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, asked: Asked) -> Choice:
+        """Return whose turn it is. Raises Refused."""
+        wanted = exchange.wanted
+        if wanted is None or wanted.model != ctx.body.model:  # a policy wants another model
+            wanted = exchange.wanted = caller.pool.wanted(ctx.body.model)
+        exchange.leave()
+        choice = exchange.choice = caller.pool.choose(ctx.operation, wanted, asked.item)
+        if choice.prepares:
+            await choice.prepare(ctx)
+        choice.begin(ctx)
+        return choice
+
+    async def _choose(self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, asked: Asked) -> Choice:
+        """Return the choice, its first approved by the policies; one that they want otherwise is asked for under the
+        other model, and its policies decide anew."""
         for _ in range(MAX_REROUTES):
-            candidates = caller.pool.asked(ctx.operation, ctx.body.model, asked.item)
-            ruling = await self._ask_policies(exchange, caller, ctx, candidates[0])
+            choice = await self._choice(exchange, caller, ctx, asked)
+            ruling = await self._ask_policies(exchange, caller, ctx, choice.first)
             if ruling.ctx.body.model == ctx.body.model:
-                return candidates
+                return choice
             ctx = ruling.ctx
         raise Refused(
             "policy_conflict",
@@ -377,6 +403,19 @@ async def _one_by_one(left: Sequence[Awaitable[None]]) -> None:
         await each
 
 
+def _deadline(started: float, ctx: RequestContext, most: float) -> float:
+    """Return when no other attempt begins: by the time that the caller says it waits, and by the consumer's budget."""
+    waits = [float(said) for name in WAITS if (said := ctx.headers.get(name, b"")).replace(b".", b"", 1).isdigit()]
+    left = min([*(each for each in waits if each > 0), *((most,) if most else ())], default=0.0)
+    return monotonic() - (perf_counter() - started) + left if left else 0.0
+
+
+PROVED: Final = frozenset(("chat", "embeddings", "rerank", "count"))
+"""Families of operations that can be done twice: what a first one came to is nobody's but the caller's."""
+UNNAMED: Final = frozenset(("models", "stored", "passthrough"))
+"""Families in which the body names no model of the gateway's."""
+WAITS: Final = (b"x-stainless-read-timeout", b"x-stainless-timeout")
+"""In which headers SDKs say how long they wait, in seconds."""
 MAX_REROUTES: Final = 8
 """How often policies may send one request to another model before that is taken for a circle."""
 _INTERNAL: Final = Refused(

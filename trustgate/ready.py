@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from trustgate.admission.consumer import Admitted, admit, presented_key
 from trustgate.admission.gateway import named_gateway
@@ -17,30 +17,13 @@ from trustgate.config.records import Consumer
 from trustgate.config.snapshot import Snapshot, Tenant
 from trustgate.contract.context import Caller
 from trustgate.contract.errors import Refused
-from trustgate.contract.ports import Services
-from trustgate.contract.target import Target
-from trustgate.contract.upstream import Clocks
 from trustgate.enforcement.chain import Chains, Link, compile_chains, effective
-from trustgate.enforcement.plugins import Plugins
-from trustgate.forwarding.health import Health
 from trustgate.forwarding.pool import Pool
-from trustgate.providers.credentials import Credentials
-from trustgate.providers.targets import CannotTarget, compile_target
+from trustgate.parts import Parts
+from trustgate.routing import pool_of
 
 MAX_CALLERS: Final = 50_000
 """Prepared callers of one tenant; beyond it the cache starts anew, so it cannot grow without bound."""
-
-
-class Parts(Struct, frozen=True, kw_only=True):
-    """What preparing needs besides the configuration."""
-
-    plugins: Plugins
-    services: Services
-    clocks: Clocks
-    credentials: Credentials
-    base_domain: str
-    policy_timeout: float
-    health: Health = field(default_factory=Health)
 
 
 class CallerReady(Struct, frozen=True, kw_only=True):
@@ -109,28 +92,8 @@ class TenantReady:
             chains = compile_chains(
                 policies, self._parts.plugins, self._parts.services, timeout=self._parts.policy_timeout
             )
-            self.pools[consumer.id] = chains, self._pool(consumer)
+            self.pools[consumer.id] = chains, pool_of(consumer, self.tenant, self._parts)
         return self.pools[consumer.id]
-
-    def _pool(self, consumer: Consumer) -> Pool:
-        rules = {rule.registry_id: rule for rule in consumer.model_policies}
-        targets: list[Target] = []
-        unusable: dict[str, str] = {}
-        for binding in consumer.registries:
-            registry = self.tenant.registries.get(binding.registry_id)
-            if registry is None:
-                continue
-            if not registry.enabled:
-                unusable[registry.name] = "it is switched off"
-                continue
-            try:
-                rule = rules.get(registry.id)
-                targets.append(
-                    compile_target(registry, rule, binding.weight, self._parts.clocks, self._parts.credentials)
-                )
-            except CannotTarget as error:
-                unusable[registry.name] = str(error)
-        return Pool(targets, unusable, self._parts.health)
 
 
 class Ready:

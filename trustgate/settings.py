@@ -76,7 +76,11 @@ class Ports(Struct, frozen=True, kw_only=True):
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """How large a request may be, and how long a plane waits at its end."""
+    """How large requests and answers may be, how long a plane waits, and how often it tries.
+
+    `provider_max_retries` are the rounds through a request's targets after the first; `stream_hold` (seconds) and
+    `stream_hold_bytes` bound how much of a stream is held until its first event has come.
+    """
 
     max_body_bytes: int = 32 * 1024 * 1024
     max_header_bytes: int = 32 * 1024
@@ -84,6 +88,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     grace: float = 30.0
     policy_timeout: float = 5.0
     throttle_wait: float = 10.0
+    provider_max_retries: int = 2
+    stream_hold_bytes: int = 64 * 1024
+    stream_hold: float = 2.0
 
 
 class References(Struct, frozen=True, kw_only=True):
@@ -336,6 +343,9 @@ def _limits(read: Reader) -> Limits:
         grace=read.duration("SERVER_SHUTDOWN_GRACE", default.grace),
         policy_timeout=read.duration("POLICY_TIMEOUT", default.policy_timeout),
         throttle_wait=read.duration("POLICY_THROTTLE_WAIT", default.throttle_wait),
+        provider_max_retries=read.integer("PROVIDER_MAX_RETRIES", default.provider_max_retries, high=10),
+        stream_hold_bytes=read.integer("STREAM_HOLD_BYTES", default.stream_hold_bytes, low=1),
+        stream_hold=read.duration("STREAM_HOLD", default.stream_hold),
     )
 
 

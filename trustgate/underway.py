@@ -11,10 +11,13 @@ from msgspec.structs import replace
 from trustgate.contract.context import Chosen, Dialect, RequestContext
 from trustgate.contract.errors import Refused
 from trustgate.contract.event import Attempt, PolicyFinding
+from trustgate.contract.lens import Answered
 from trustgate.contract.upstream import Header
 from trustgate.contract.usage import Usage
 from trustgate.enforcement.told import add_headers
 from trustgate.enforcement.trail import Trail
+from trustgate.forwarding.choice import Choice
+from trustgate.forwarding.wanted import Wanted
 from trustgate.providers.estimate import estimate_tokens, estimate_usage
 from trustgate.ready import CallerReady, Ready
 from trustgate.relay.array import JsonArray
@@ -82,6 +85,7 @@ class Exchange:
         "array",
         "attempts",
         "caller",
+        "choice",
         "chosen",
         "ctx",
         "dialect",
@@ -89,6 +93,7 @@ class Exchange:
         "forwarded_from",
         "headers",
         "item",
+        "judged",
         "ready",
         "record",
         "refused",
@@ -96,6 +101,7 @@ class Exchange:
         "sent",
         "trace",
         "trail",
+        "wanted",
     )  # fmt: skip
 
     def __init__(self, ready: Ready, record: Record, trace: Trace) -> None:
@@ -108,6 +114,9 @@ class Exchange:
         self.trail = Trail()
         self.answered_by = ""
         self.item = ""
+        self.choice: Choice | None = None
+        self.wanted: Wanted | None = None
+        self.judged: tuple[bytes, Answered | None] | None = None
         self.refused: Refused | None = None
         self.chosen: Chosen | None = None
         self.sent: Sent | None = None
@@ -118,6 +127,11 @@ class Exchange:
         self.array: JsonArray | None = None
         self.reply: Whole | Passing | None = None
         self.headers: list[Header] = []
+
+    def leave(self) -> None:
+        """The target that was chosen is not asked any more."""
+        if self.choice is not None:
+            self.choice.left()
 
     def tell(self, headers: Sequence[Header]) -> None:
         """Tell the caller this too; what it is told already it is not told twice."""

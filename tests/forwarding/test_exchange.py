@@ -10,6 +10,7 @@ from trustgate.contract.event import Attempt
 from trustgate.contract.speech import Spoken, Verbatim
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import Call, Clocks, FailureKind, Header, Origin, Upstream, UpstreamFailure
+from trustgate.forwarding.choice import in_order
 from trustgate.forwarding.exchange import UNSENT, Ask, Forwarded, Forwarder, refusal
 from trustgate.providers.lenses.openai import LENS
 
@@ -97,7 +98,7 @@ class Forwarding:
             agent=b"sdk/1",
             traceparent=b"trace",
         )
-        return await Forwarder(self.line, "1.0").forward(ask, self.candidates, self.attempts)
+        return await Forwarder(self.line, "1.0").forward(ask, in_order(self.candidates, "m"), self.attempts)
 
     async def refused(self) -> Refused:
         with pytest.raises(Refused) as told:
@@ -162,7 +163,7 @@ async def test_what_may_have_arrived_is_not_sent_again(kind: FailureKind) -> Non
     told = await forwarding.refused()
     assert told.code == refusal(UpstreamFailure(kind, ""), "one inc").code
     assert forwarding.line.asked == ["one"]
-    assert forwarding.noted == [(1, "id of one", "one inc", "terminal", 0, kind)]
+    assert forwarding.noted == [(1, "id of one", "one inc", "retryable", 0, kind)]
 
 
 @pytest.mark.parametrize("kind", sorted(UNSENT))
@@ -178,8 +179,8 @@ async def test_where_nobody_can_be_reached_the_last_failure_is_told(kind: Failur
     ("status", "outcome"),
     [
         *((status, "success") for status in (200, 201, 302)),
-        *((status, "terminal") for status in (400, 401, 403, 404, 422)),
-        *((status, "retryable") for status in (408, 429, 500, 502, 503, 504, 529)),
+        *((status, "terminal") for status in (400, 404, 422)),
+        *((status, "retryable") for status in (401, 403, 408, 429, 500, 502, 503, 504, 529)),
     ],
 )
 async def test_the_last_answer_is_an_answer_whatever_its_status(status: int, outcome: str) -> None:

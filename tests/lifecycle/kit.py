@@ -20,16 +20,19 @@ from trustgate.explaining.report import Explanation
 from trustgate.explaining.run import Explainer, Question
 from trustgate.explaining.traces import Traces
 from trustgate.lifecycle import Lifecycle
+from trustgate.parts import Parts
 from trustgate.planes.probes import Probes, probe_app
 from trustgate.planes.proxy.app import ProxyApp
 from trustgate.providers.credentials import Credentials
-from trustgate.ready import Parts
 from trustgate.settings import Limits
 from trustgate.telemetry.record import Record, build_event
+from trustgate_plugins import strategies
 
 SOON = 5.0
 """Seconds after which a test that hangs has failed."""
 KEY = b"ag_key"
+ONCE = Limits(provider_max_retries=0)
+"""Each target is asked once."""
 Hook = Callable[..., Any]
 Message = dict[str, Any]
 
@@ -226,7 +229,7 @@ def configured(*others: AnyRecord) -> list[AnyRecord]:
 class House:
     """A proxy over scripted upstreams. `records` are closed requests, in the order in which their events left.
 
-    `others` are services in the place of the usual ones.
+    `others` are services in the place of the usual ones. Without `limits` nobody is asked twice.
     """
 
     def __init__(
@@ -235,6 +238,7 @@ class House:
         *rules: Rule,
         records: Sequence[AnyRecord] | None = None,
         limits: Limits | None = None,
+        clocks: Clocks | None = None,
         **others: Any,
     ) -> None:
         self.line = line
@@ -243,25 +247,26 @@ class House:
         self._rules = rules
         self._stored = configured() if records is None else records
         parts = Parts(
-            plugins=assemble({f"guard_{at}": rule.module() for at, rule in enumerate(rules)}),
+            plugins=assemble(
+                {f"guard_{at}": rule.module() for at, rule in enumerate(rules)} | {"strategies": strategies}
+            ),
             services=self.services,
-            clocks=Clocks(),
+            clocks=clocks or Clocks(),
             credentials=Credentials(),
             base_domain="llm.test",
             policy_timeout=2.0,
+            chance=lambda: 0.0,
         )
         self.traces = Traces(most=1000, cache=self.services.cache)
         self.lifecycle = Lifecycle(
             parts,
             line,
-            limits=limits or Limits(),
+            limits=limits or ONCE,
             version="1.0",
             emit=self.records.append,
             keep=self.traces.keep,
         )
-        self.explainer = Explainer(
-            parts, limits=limits or Limits(), version="1.0", newest=self._newest, traces=self.traces
-        )
+        self.explainer = Explainer(parts, limits=limits or ONCE, version="1.0", newest=self._newest, traces=self.traces)
         self.app = ProxyApp(
             self.lifecycle, probe_app(Probes(about={"version": "1.0"}, dependencies=_none, metrics=str))
         )
@@ -384,7 +389,9 @@ class Caller:
         parts: Sequence[bytes | asyncio.Event] | None = None,
         key: bytes = KEY,
         query: bytes = b"",
+        within: float = SOON,
     ) -> None:
+        self._within = within
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         given = {b"host": b"localhost", b"content-type": b"application/json", b"authorization": b"Bearer " + key}
         self.scope = {
@@ -405,7 +412,7 @@ class Caller:
 
     async def call(self) -> Told:
         """Ask, and return what was told."""
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(self._within):
             feeding = asyncio.create_task(self._feed())
             try:
                 await self._app(self.scope, self._queue.get, self._send)  # type: ignore[arg-type]

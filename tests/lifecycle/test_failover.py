@@ -38,6 +38,7 @@ class Hosts(Line):
 
     async def send(self, call: Call) -> Upstream:
         self.calls.append(call)
+        self.asked.set()
         answer = self.hosts[call.origin.host.partition(".")[0]]()
         if isinstance(answer, Exception):
             raise answer
@@ -131,11 +132,17 @@ async def test_one_model_that_fails_is_no_reason_to_avoid_another() -> None:
 async def test_where_all_fail_the_caller_hears_the_last_of_them() -> None:
     line = Hosts(r1=failing(500), r2=failing(503, (b"retry-after", b"7")))
     at = house(line)
-    for _ in range(6):
-        told = await at.ask()
-        assert told.status in (500, 503)
-        assert told.error["message"] == "busy"
-    assert {"r1", "r2"} == set(line.order)
+    told = await at.ask()
+    assert (told.status, told.error["message"], told.header(b"retry-after")) == (503, "busy", "7")
+    assert line.order == ["r1", "r2"]
+    for _ in range(2):
+        assert (await at.ask()).error["message"] == "busy"
+    told = await at.ask()
+    assert (told.status, told.error["code"]) == (503, "no_backend_available"), "nobody is asked who would only fail"
+    assert "r1: it failed lately" in told.error["message"]
+    assert "r2: it failed lately" in told.error["message"]
+    assert told.header(b"retry-after") == "1"
+    assert line.order == ["r1", "r2", "r1", "r1"]
 
 
 async def test_what_was_reserved_for_the_first_is_given_back() -> None:

@@ -36,7 +36,7 @@ def section(name: str) -> str:
 
 
 def test_the_hooks_are_the_stages_the_settings_and_what_runs_beside() -> None:
-    assert {*STAGES, *BESIDE, "settings_type"} == set(HOOKS)
+    assert {*STAGES, *BESIDE, "settings_type", "strategies"} == set(HOOKS)
 
 
 @pytest.mark.parametrize("name", HOOKS)

@@ -23,7 +23,9 @@ SECRET = "a server secret of at least thirty-two bytes"
 SOON = 30.0
 LOUD = "Please NEVER do that again, NEVER ever, and I mean NEVER in all these many words that follow here"
 
-FIRST_PARTY = {path.parent.name for path in (Path(__file__).parents[2] / "plugins").glob("*/*/__init__.py")}
+FIRST_PARTY = {path.parent.name for path in (Path(__file__).parents[2] / "plugins").glob("*/*/__init__.py")} - {
+    "strategies"
+}
 
 
 def test_the_plugin_is_a_function_like_any_other(installed: Path) -> None:

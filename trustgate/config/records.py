@@ -4,12 +4,13 @@ Ids are canonical UUID strings, times RFC 3339 UTC strings. Fields named in a re
 are stored; which of their leaves are secret, and masked on read, the field types say with `Secret`.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from trustgate.contract.cost import PriceRule
 from trustgate.contract.policy import Secret
+from trustgate.contract.strategy import Tier as RoutedTier
 
 Mode = Literal["enforce", "throttle", "observe"]
 OnError = Literal["", "deny", "allow"]
@@ -57,7 +58,10 @@ class Gateway(Record, frozen=True, kw_only=True):
 
 
 class ApiKeyAuth(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A provider key, or a header or parameter pair that stands for one."""
+    """A provider key, several of them by name, or a header or parameter pair that stands for one.
+
+    Of several each has its share (1 to 100, usually 1) of the calls, and one that fails rests by itself.
+    """
 
     api_key: Secret = ""
     header_name: str = ""
@@ -65,6 +69,8 @@ class ApiKeyAuth(Struct, frozen=True, kw_only=True, omit_defaults=True):
     param_name: str = ""
     param_value: Secret = ""
     param_location: Literal["", "query"] = ""
+    keys: dict[str, Secret] = {}
+    key_weights: dict[str, int] = {}
 
 
 class AzureAuth(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -130,10 +136,28 @@ class ProviderAuth(Struct, frozen=True, kw_only=True, omit_defaults=True):
     gcp_service_account: Secret = ""
 
 
-class Registry(Record, frozen=True, kw_only=True):
-    """One account at one provider. `prices` are its own and stand instead of the shipped ones."""
+class HealthChecks(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When a target is taken for down, and how it is asked whether it is up.
 
-    sealed: ClassVar[tuple[str, ...]] = ("auth", "provider_options")
+    `passive` heeds the calls of callers: after `threshold` failures in a row it is left alone. A `path` is asked every
+    `interval` seconds, with `headers`, for at most `timeout` seconds; `healthy_threshold` good answers in a row and it
+    is up.
+    """
+
+    passive: bool = True
+    path: str = ""
+    headers: dict[str, Secret] = {}
+    threshold: Annotated[int, Meta(ge=1, le=1000)] = 3
+    healthy_threshold: Annotated[int, Meta(ge=1, le=1000)] = 1
+    interval: Annotated[int, Meta(ge=1, le=86_400)] = 10
+    timeout: Annotated[int, Meta(ge=1, le=60)] = 5
+
+
+class Registry(Record, frozen=True, kw_only=True):
+    """One account at one provider. `prices` are its own and stand instead of the shipped ones; `max_concurrency` is how
+    many calls it may have under way in a process (0: any number)."""
+
+    sealed: ClassVar[tuple[str, ...]] = ("auth", "provider_options", "health_checks")
 
     gateway_id: str
     name: str
@@ -144,6 +168,8 @@ class Registry(Record, frozen=True, kw_only=True):
     description: str = ""
     auth: ProviderAuth = ProviderAuth(type="none")
     prices: tuple[PriceRule, ...] = ()
+    health_checks: HealthChecks | None = None
+    max_concurrency: int = 0
 
 
 class ModelPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -161,10 +187,70 @@ class Binding(Struct, frozen=True, kw_only=True):
     weight: int = 1
 
 
+class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A member of a pool: a registry, the models of it that the pool may ask for, and the one that it is asked for when
+    the caller names none. The lower its `priority`, the sooner it is asked where the algorithm heeds that."""
+
+    registry_id: str
+    models: tuple[str, ...] = ()
+    model: str = ""
+    weight: int = 1
+    priority: Annotated[int, Meta(ge=0, le=1000)] = 0
+
+
+class EmbeddingConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who makes vectors of prompts and descriptions: a registry of the gateway by name, or `hashing`."""
+
+    registry: str = "hashing"
+    model: str = ""
+
+
+class SmartRouting(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which registry serves requests from which score on. `scorer_url` asks a service of yours for the score."""
+
+    tiers: tuple[RoutedTier, ...]
+    scorer_url: str = ""
+
+
+class LoadBalancing(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one of several targets is chosen. `members` serve `pool:<pool_alias>` and requests that name no model.
+
+    `hash_on` is for `consistent-hash`: `ip`, `session`, `user`, `key` or `header:<name>`.
+    """
+
+    enabled: bool = True
+    algorithm: str = "round-robin"
+    pool_alias: str = ""
+    members: tuple[Member, ...] = ()
+    hash_on: str = ""
+    embedding_config: EmbeddingConfig | None = None
+    smart_routing: SmartRouting | None = None
+
+
+Trigger = Literal["http_5xx", "http_429", "timeout", "provider_error", "plugin_rejection"]
+
+
+class Budget(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How many attempts one request may make in all, and until when another may begin; 0 is as the process has it."""
+
+    max_attempts: int = 0
+    max_total_latency_ms: int = 0
+
+
+class Fallback(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The registries that are asked in this order once the pool has failed with one of the `triggers`."""
+
+    enabled: bool = True
+    triggers: tuple[Trigger, ...] = ()
+    budget: Budget = Budget()
+    chain: tuple[str, ...] = ()
+
+
 class Consumer(Record, frozen=True, kw_only=True):
     """One application. `registries` keep the order in which they were attached.
 
-    `strict_translation` refuses what would lose a parameter on its way into another dialect.
+    `strict_translation` refuses what would lose a parameter on its way into another dialect; `aliases` are names that
+    stand for a model, for `pool:<alias>` or for `@provider/model`.
     """
 
     gateway_id: str
@@ -174,6 +260,9 @@ class Consumer(Record, frozen=True, kw_only=True):
     routing_mode: Literal["inline"] = "inline"
     active: bool = True
     strict_translation: bool = False
+    aliases: dict[str, str] = {}
+    lb_config: LoadBalancing | None = None
+    fallback: Fallback | None = None
     model_policies: tuple[ModelPolicy, ...] = ()
     registries: tuple[Binding, ...] = ()
     auth_ids: tuple[str, ...] = ()

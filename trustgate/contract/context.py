@@ -56,6 +56,8 @@ class Caller(Struct, frozen=True, kw_only=True):
 
 AUTO: Final = "auto"
 """The model of a caller who leaves the choice to the gateway, in any case of letters."""
+POOL: Final = "pool:"
+"""What the name of a consumer's pool begins with where it stands for a model, in any case of letters."""
 
 
 class Body:
@@ -85,7 +87,10 @@ class Body:
     @property
     def names_model(self) -> bool:
         """Whether it says which model, rather than leave that to the gateway."""
-        return bool(self.model) and self.model.lower() != AUTO
+        if not self.model:
+            return False
+        model = self.model.lower()
+        return model != AUTO and not model.startswith(POOL)
 
     def json(self) -> Any:
         """Return the parsed body. Treat it as read-only: it is shared by every policy of the request."""

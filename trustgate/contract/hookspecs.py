@@ -6,7 +6,7 @@ Every implementation may take any subset of the arguments, by name:
 per stage `target`, `answer`, `chunk`, `outcome` and `usage`, or `origin`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pluggy
@@ -14,6 +14,7 @@ import pluggy
 from trustgate.contract.context import AnswerView, Chosen, Chunk, Origin, Outcome, RequestContext
 from trustgate.contract.policy import PolicyRef, PolicySettings
 from trustgate.contract.ports import Services
+from trustgate.contract.strategy import Factory
 from trustgate.contract.upstream import Header
 from trustgate.contract.usage import Usage
 from trustgate.contract.verdict import ChunkVerdict, Verdict
@@ -27,6 +28,12 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def settings_type() -> type[PolicySettings]:
     """The frozen struct that validates, documents and draws this plugin's settings."""
     raise LookupError("every plugin declares its settings")
+
+
+@hookspec
+def strategies() -> Mapping[str, Factory]:
+    """Ways to choose a target, by the names that a consumer's `lb_config.algorithm` has for them."""
+    raise LookupError("only plugins that offer some have this")
 
 
 @hookspec

@@ -52,7 +52,9 @@ class Target(Struct, frozen=True, kw_only=True):
     `ways` maps what a caller can ask (an operation's name) to how it is told, the best way first; `base` is the path
     before every operation's own, for passthrough; `headers` carry fixed credentials and `names` are their names;
     `defaults` are sent where the caller does not;
-    `credential` adds what is not fixed; `allowed` None is any model; `prices` override the price book.
+    `credential` adds what is not fixed; `allowed` None is any model; `prices` override the price book. `key` names the
+    one of a registry's several keys that this is; `capacity` is how many calls may be under way (0: any number),
+    `threshold` after how many failures in a row it is left alone (0: never).
     """
 
     registry_id: str
@@ -70,8 +72,18 @@ class Target(Struct, frozen=True, kw_only=True):
     clocks: Clocks = Clocks()
     allowed: frozenset[str] | None = None
     default: str = ""
-    weight: int = 1
+    weight: float = 1
+    priority: int = 0
+    capacity: int = 0
+    threshold: int = 3
+    description: str = ""
+    key: str = ""
     prices: tuple[PriceRule, ...] = ()
+
+    @property
+    def account(self) -> str:
+        """What fails by itself: the registry, or one key of it."""
+        return f"{self.registry_id}#{self.key}" if self.key else self.registry_id
 
     def may_serve(self, model: str) -> bool:
         """Say whether this target may be asked for that model."""

@@ -12,6 +12,7 @@ from msgspec import Struct
 from trustgate.contract import hookspecs
 from trustgate.contract.context import Stage
 from trustgate.contract.policy import PolicySettings
+from trustgate.contract.strategy import Strategies
 
 GROUP = "trustgate.plugins"
 FIRST_PARTY = "trustgate_plugins."
@@ -57,10 +58,11 @@ class Plugin(Struct, frozen=True, kw_only=True):
 
 
 class Plugins:
-    """Every loaded plugin by slug; the short names of the published API are accepted too."""
+    """Every loaded policy by slug (the short names of the published API are accepted too), every strategy by name."""
 
-    def __init__(self, plugins: Iterable[Plugin]) -> None:
+    def __init__(self, plugins: Iterable[Plugin], strategies: Strategies | None = None) -> None:
         self._by_slug = {plugin.slug: plugin for plugin in plugins}
+        self.strategies = strategies or {}
 
     def get(self, slug: str) -> Plugin | None:
         """Return the plugin of that slug or alias."""
@@ -106,7 +108,9 @@ def assemble(modules: Mapping[str, object]) -> Plugins:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise BadPlugin(str(error)) from error
-    return Plugins(_describe(manager, slug) for slug in modules)
+    chosen = {slug: _strategies(manager, slug) for slug in modules}
+    policies = [slug for slug in modules if not chosen[slug] or _hook(manager, "settings_type", slug)]
+    return Plugins([_describe(manager, slug) for slug in policies], _merged(chosen))
 
 
 def _load(point: EntryPoint) -> object:
@@ -126,6 +130,24 @@ def _register(manager: pluggy.PluginManager, slug: str, module: object) -> None:
 def _hook(manager: pluggy.PluginManager, name: str, slug: str) -> Callable[..., Any] | None:
     caller: pluggy.HookCaller = getattr(manager.hook, name)
     return next((impl.function for impl in caller.get_hookimpls() if impl.plugin_name == slug), None)
+
+
+def _strategies(manager: pluggy.PluginManager, slug: str) -> Strategies:
+    offered = _hook(manager, "strategies", slug)
+    try:
+        return dict(offered()) if offered else {}
+    except Exception as error:  # it is the plugin's own code, which may fail in any way
+        raise BadPlugin(f"plugin {slug}: strategies() failed: {type(error).__name__}: {error}") from error
+
+
+def _merged(chosen: Mapping[str, Strategies]) -> Strategies:
+    found: dict[str, str] = {}
+    for slug, strategies in chosen.items():
+        for name in strategies:
+            if name in found:
+                raise BadPlugin(f"strategy {name} is offered twice, by {found[name]} and by {slug}: uninstall one")
+            found[name] = slug
+    return {name: chosen[slug][name] for name, slug in found.items()}
 
 
 def _describe(manager: pluggy.PluginManager, slug: str) -> Plugin:

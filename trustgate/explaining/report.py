@@ -10,6 +10,8 @@ from trustgate.contract.context import Operation
 from trustgate.contract.event import Attempt, PolicyFinding
 from trustgate.contract.target import Considered
 from trustgate.enforcement.chain import Chains, Link
+from trustgate.forwarding.choice import Choice
+from trustgate.forwarding.wanted import Wanted
 from trustgate.ready import CallerReady
 from trustgate.telemetry.record import Record
 from trustgate.underway import Exchange
@@ -86,13 +88,14 @@ class Explanation(Struct, frozen=True, kw_only=True):
 class Seen(Struct, frozen=True, kw_only=True):
     """What is remembered of one request: nothing that it said.
 
-    `asked_model` is the one that targets were asked for; the record has it as the provider calls it.
+    `wanted` is what targets were asked for; the record has the model as the provider calls it.
     """
 
     record: Record
     caller: CallerReady
     operation: Operation
-    asked_model: str
+    wanted: Wanted
+    choice: Choice | None
     item: str
     answered_by: str
     silent: Sequence[Link]
@@ -107,7 +110,8 @@ def seen(exchange: Exchange) -> Seen | None:
         record=exchange.record,
         caller=caller,
         operation=ctx.operation,
-        asked_model=ctx.body.model,
+        wanted=exchange.wanted or Wanted(model=ctx.body.model),
+        choice=exchange.choice,
         item=exchange.item,
         answered_by=exchange.answered_by,
         silent=exchange.trail.silent,
@@ -135,7 +139,7 @@ def explanation(seen: Seen, *, message: str = "", hypothetical: bool = False) ->
         message="" if would_forward else message,
         policies=tuple(_policies(record.findings, seen.silent, seen.caller.chains)),
         limits=tuple(_limits(record.findings)),
-        targets=tuple(seen.caller.pool.explain(seen.operation, seen.asked_model, seen.item)),
+        targets=tuple(seen.caller.pool.explain(seen.operation, seen.wanted, seen.item, seen.choice)),
         attempts=record.attempts,
         dropped_params=record.dropped_params,
     )

@@ -11,14 +11,15 @@ from trustgate.admission.operation import Asked
 from trustgate.config.snapshot import Snapshot
 from trustgate.contract.errors import Refused
 from trustgate.contract.event import Attempt
-from trustgate.contract.target import Target
 from trustgate.contract.upstream import Call, Header, Upstream, UpstreamFailure
 from trustgate.explaining.ports import looking
 from trustgate.explaining.report import NOT_ASKED, Explanation, explanation, seen
 from trustgate.explaining.traces import Traces
+from trustgate.forwarding.choice import Choice
 from trustgate.forwarding.exchange import Ask, Forwarded
 from trustgate.lifecycle import Lifecycle
-from trustgate.ready import CallerReady, Parts
+from trustgate.parts import Parts
+from trustgate.ready import CallerReady
 from trustgate.settings import Limits
 from trustgate.underway import Arrival, Exchange
 
@@ -81,14 +82,14 @@ class DryRun(Lifecycle):
 class NotSending:
     """Says what would be said to the first candidate, and sends nothing."""
 
-    async def forward(self, ask: Ask, candidates: Sequence[Target], attempts: MutableSequence[Attempt]) -> Forwarded:
+    async def forward(self, ask: Ask, choice: Choice, attempts: MutableSequence[Attempt]) -> Forwarded:
         """Raise Refused: the request ends here, or cannot be said at all."""
-        ask.speak(candidates[0])
+        ask.speak(choice.first)
         _end()
 
-    async def find(self, ask: Ask, candidates: Sequence[Target], attempts: MutableSequence[Attempt]) -> Forwarded:
+    async def find(self, ask: Ask, choice: Choice, attempts: MutableSequence[Attempt]) -> Forwarded:
         """Raise Refused."""
-        return await self.forward(ask, candidates, attempts)
+        return await self.forward(ask, choice, attempts)
 
 
 class Nowhere:

@@ -10,6 +10,8 @@ FAILURES: Final = 3
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
 """Seconds in which nobody asks: first, and at most, doubled by each probe that fails."""
+LONGEST_WISH: Final = 3600.0
+"""Seconds in which nobody asks because the origin asked for it."""
 MOST: Final = 10_000
 """Circuits that are remembered; the one that was used longest ago is forgotten first."""
 
@@ -51,15 +53,15 @@ class Circuit:
         """Hear of an answer."""
         self._failures, self._pause, self._probing = 0, 0.0, False
 
-    def failed(self, retry_after: float = 0.0) -> None:
+    def failed(self, retry_after: float = 0.0, threshold: int = FAILURES) -> None:
         """Hear of a failure, and for how many seconds the origin asked to be left alone, if it did."""
         self._failures += 1
         if self._probing:
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        elif self._failures >= FAILURES or retry_after:
+        elif self._failures >= threshold or retry_after:
             self._pause = self._pause or FIRST_PAUSE
         if self._pause:
-            self._opens_at = max(self._opens_at, self._now() + (min(retry_after, LONGEST_PAUSE) or self._pause))
+            self._opens_at = max(self._opens_at, self._now() + (min(retry_after, LONGEST_WISH) or self._pause))
         self._probing = False
 
     def left(self) -> None:

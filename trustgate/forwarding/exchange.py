@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableSequence, Sequence
-from time import perf_counter
+from random import random
+from time import monotonic, perf_counter
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -14,26 +15,41 @@ from trustgate.contract.target import Target
 from trustgate.contract.upstream import (
     Call,
     CannotAuthorise,
+    Clocks,
     FailureKind,
     Header,
     Transport,
     Upstream,
     UpstreamFailure,
 )
+from trustgate.forwarding.choice import Choice
 from trustgate.forwarding.headers import Outgoing
 from trustgate.forwarding.health import Health, fails, retry_after
 
 NOT_FOUND: Final = 404
 REFUSED: Final = frozenset((401, 403))
 """What providers answer to a token or a role that has expired."""
+TOO_MANY: Final = 429
+TIMEOUT: Final = 408
 UNSENT: Final = frozenset(("connect_failed", "connect_timeout"))
 """Failures before anything reached the provider: another target can be asked without any risk of asking twice."""
+ONCE: Final = frozenset(("first_byte_timeout", "idle_timeout", "total_timeout", "malformed_answer"))
+"""Failures that took all the time there was, or that were perhaps paid for: the same target is not asked again."""
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 2.0
+"""Seconds between two rounds, by decorrelated jitter.
+https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/"""
+LONGEST_WAIT: Final = 5.0
+"""Seconds that a request waits here because a provider asks for it; for longer ones the caller is told."""
 
 
 class Ask(Struct, frozen=True, kw_only=True):
     """What is to be forwarded. `speak` says it in a target's own language, and raises Refused where it cannot.
 
-    `decide` is asked before each target but the first, about which it was asked already; it raises Refused.
+    `decide` is asked before each target but the first, about which it was asked already; it raises Refused. `prove`
+    reads of an answer as much as shows whether it is one, and returns it with that still in it and what is wrong with
+    it, if anything is; without it nothing is asked twice that may have been done once. `patience` are the rounds
+    through all targets after the first, `deadline` is when no other attempt begins (monotonic seconds, 0: never).
     """
 
     speak: Callable[[Target], Spoken]
@@ -41,6 +57,9 @@ class Ask(Struct, frozen=True, kw_only=True):
     agent: bytes | None
     traceparent: bytes
     decide: Callable[[Target], Awaitable[None]] | None = None
+    prove: Callable[[Spoken, Upstream], Awaitable[tuple[Upstream, str]]] | None = None
+    patience: int = 0
+    deadline: float = 0.0
 
 
 class Forwarded(Struct, frozen=True, kw_only=True):
@@ -52,87 +71,171 @@ class Forwarded(Struct, frozen=True, kw_only=True):
     latency: float
 
 
+class Failed(Struct, frozen=True, kw_only=True):
+    """An attempt that came to nothing: what it triggers, and what the caller is told if it was the last.
+
+    `repeatable` says whether asking again may help; `wait` is how long the provider asked to be left alone (seconds).
+    """
+
+    trigger: str
+    told: Forwarded | Refused
+    cause: Exception | None = None
+    repeatable: bool = True
+    unsent: bool = False
+    wait: float = 0.0
+
+
 class Forwards(Protocol):
     """Sends what is asked to whoever can be reached."""
 
-    async def forward(self, ask: Ask, candidates: Sequence[Target], attempts: MutableSequence[Attempt]) -> Forwarded:
-        """Return the first answer. Raises Refused."""
+    async def forward(self, ask: Ask, choice: Choice, attempts: MutableSequence[Attempt]) -> Forwarded:
+        """Return the first good answer. Raises Refused."""
 
-    async def find(self, ask: Ask, candidates: Sequence[Target], attempts: MutableSequence[Attempt]) -> Forwarded:
+    async def find(self, ask: Ask, choice: Choice, attempts: MutableSequence[Attempt]) -> Forwarded:
         """Return the answer of the first candidate that knows what is asked for. Raises Refused."""
 
 
 class Forwarder:
     """Sends what is asked to the first candidate that answers; what it learns of them, `health` remembers."""
 
-    def __init__(self, transport: Transport, version: str, health: Health | None = None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        version: str,
+        health: Health | None = None,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random,
+    ) -> None:
         self._transport = transport
         self._outgoing = Outgoing(version)
         self._health = health or Health()
+        self._sleep = sleep
+        self._chance = chance
 
-    async def forward(self, ask: Ask, candidates: Sequence[Target], attempts: MutableSequence[Attempt]) -> Forwarded:
-        """Return the first good answer, else that of the last candidate. Raises Refused when it gave none.
+    async def forward(self, ask: Ask, choice: Choice, attempts: MutableSequence[Attempt]) -> Forwarded:
+        """Return the first good answer, else that of the last who was asked. Raises Refused when it gave none.
 
-        An answer that says that this provider or key cannot serve now (429, 5xx, a key that is not taken) is not the
-        caller's while there is somebody else to ask. Each attempt is noted.
+        A failure that says that this provider or key cannot serve now is not the caller's while there is somebody else
+        to ask, and then while there is time to ask again. Each attempt is noted.
         """
-        last = len(candidates) - 1
-        for at, target in enumerate(candidates):
-            if at and ask.decide is not None:
+        patience, pause = ask.patience, FIRST_PAUSE
+        target = choice.target
+        assert target is not None, "whoever chooses has begun"
+        first = len(attempts)
+        while True:
+            if len(attempts) > first and ask.decide is not None:
                 await ask.decide(target)
             spoken = ask.speak(target)
-            if not self._health.enter(target.registry_id, spoken.model) and at < last:
-                continue  # somebody is trying whether it is back
-            answered = await self._attempt(ask, target, spoken, attempts, is_last=at == last)
-            if answered is not None:
-                return answered
-        raise AssertionError("a pool never offers an empty list of candidates")
+            if not self._health.enter(target.account, choice.candidate.model):
+                target = self._instead(choice)  # somebody is trying whether it is back
+                continue
+            outcome = await self._attempt(ask, choice, target, spoken, attempts)
+            if isinstance(outcome, Forwarded):
+                return outcome
+            following = None
+            if self._may_go_on(ask, choice, outcome, len(attempts) - first):
+                following = choice.next(outcome.trigger)
+                if following is None and patience and outcome.repeatable:
+                    pause = min(LONGEST_PAUSE, FIRST_PAUSE + self._chance() * (3 * pause - FIRST_PAUSE))
+                    following = await self._later(ask, choice, outcome, max(pause, outcome.wait))
+                    patience -= 1
+            if following is None:
+                return self._give_up(outcome)
+            await _close(outcome)
+            target = following
+
+    async def find(self, ask: Ask, choice: Choice, attempts: MutableSequence[Attempt]) -> Forwarded:
+        """Return the answer of the first candidate that knows what is asked for; the last one's, when nobody does."""
+        found = await self.forward(ask, choice, attempts)
+        while found.upstream.status == NOT_FOUND:
+            target = choice.next("")
+            if target is None:
+                break
+            await found.upstream.aclose()
+            found = await self.forward(ask, choice, attempts)
+        return found
+
+    def _instead(self, choice: Choice) -> Target:
+        return choice.next("http_5xx") or choice.begin()
+
+    def _may_go_on(self, ask: Ask, choice: Choice, failed: Failed, attempts: int) -> bool:
+        """Say whether anybody else may be asked: only where nothing can be done twice, and within the budget."""
+        if ask.prove is None and not failed.unsent and not isinstance(failed.told, Forwarded):
+            return False
+        most = choice.rules.max_attempts
+        return not (most and attempts >= most) and not (ask.deadline and monotonic() >= ask.deadline)
+
+    async def _later(self, ask: Ask, choice: Choice, failed: Failed, pause: float) -> Target | None:
+        """Wait and begin another round, where that is not too long. Returns None where it is, or nobody is left."""
+        if pause > LONGEST_WAIT or (ask.deadline and monotonic() + pause >= ask.deadline):
+            return None
+        choice.left()
+        await _close(failed)
+        await self._sleep(pause)
+        return choice.again() or choice.begin()
+
+    def _give_up(self, failed: Failed) -> Forwarded:
+        if isinstance(failed.told, Forwarded):
+            return failed.told
+        raise failed.told from failed.cause
 
     async def _attempt(
-        self, ask: Ask, target: Target, spoken: Spoken, attempts: MutableSequence[Attempt], *, is_last: bool
-    ) -> Forwarded | None:
-        """Ask one target. Returns None where the next one is to be asked; raises Refused where nobody is left."""
+        self, ask: Ask, choice: Choice, target: Target, spoken: Spoken, attempts: MutableSequence[Attempt]
+    ) -> Forwarded | Failed:
+        """Ask one target."""
         started = perf_counter()
-        registry_id, model = target.registry_id, spoken.model
+        account, model = target.account, choice.candidate.model
+        choice.entered()
         try:
             upstream = await self._send(ask, target, spoken)
+            latency = perf_counter() - started
+            wrong = ""
+            if target.credential is not None and upstream.status in REFUSED:
+                target.credential.rejected()
+            if upstream.status < 400 and ask.prove is not None:
+                upstream, wrong = await ask.prove(spoken, upstream)
         except asyncio.CancelledError:
-            self._health.left(registry_id, model)
+            choice.left()
+            self._health.left(account, model)
             attempts.append(_failed(target, "cancelled", started, len(attempts) + 1))
             raise
+        except Refused as refused:  # an answer that nobody carries
+            choice.left()
+            self._health.left(account, model)
+            attempts.append(_failed(target, refused.code, started, len(attempts) + 1))
+            raise
         except CannotAuthorise as failure:
-            self._health.failed(registry_id, model)
+            choice.left()
+            self._health.failed(account, model, threshold=target.threshold)
             attempts.append(_failed(target, "no_credential", started, len(attempts) + 1))
-            if is_last:
-                raise _unauthorised(target.provider, failure) from failure
-            return None
+            told = _unauthorised(target.provider, failure)
+            return Failed(trigger="provider_error", told=told, cause=failure, repeatable=failure.retryable, unsent=True)
         except UpstreamFailure as failure:
-            self._health.failed(registry_id, model)
+            choice.left()
+            self._health.failed(account, model, threshold=target.threshold)
             attempts.append(_failed(target, failure.kind, started, len(attempts) + 1))
-            if is_last or failure.kind not in UNSENT:
-                raise refusal(failure, target.provider) from failure
-            return None
-        latency = perf_counter() - started
-        if target.credential is not None and upstream.status in REFUSED:
-            target.credential.rejected()
-        attempts.append(_answered(target, upstream.status, latency, len(attempts) + 1))
-        if fails(upstream.status):
-            self._health.failed(registry_id, model, retry_after(upstream.headers))
-            if not is_last:
-                await upstream.aclose()
-                return None
-        else:
-            self._health.succeeded(registry_id, model)
-        return Forwarded(target=target, spoken=spoken, upstream=upstream, latency=latency)
-
-    async def find(self, ask: Ask, candidates: Sequence[Target], attempts: MutableSequence[Attempt]) -> Forwarded:
-        """Return the answer of the first candidate that knows what is asked for; the last one's, when nobody does."""
-        for target in candidates[:-1]:
-            found = await self.forward(ask, (target,), attempts)
-            if found.upstream.status != NOT_FOUND:
-                return found
-            await found.upstream.aclose()
-        return await self.forward(ask, candidates[-1:], attempts)
+            return Failed(
+                trigger="timeout" if failure.kind.endswith("_timeout") else "http_5xx",
+                told=refusal(failure, target.provider),
+                cause=failure,
+                repeatable=failure.kind not in ONCE,
+                unsent=failure.kind in UNSENT,
+            )
+        status = upstream.status
+        attempts.append(_answered(target, status, latency, len(attempts) + 1, failure=wrong))
+        answered = Forwarded(target=target, spoken=spoken, upstream=upstream, latency=latency)
+        if wrong:
+            self._health.failed(account, model, threshold=target.threshold)
+            return Failed(trigger="provider_error", told=answered, repeatable=False)  # it was paid for, perhaps
+        if not fails(status):
+            self._health.succeeded(account, model)
+            if status < 400:
+                choice.candidate.figures.took(latency, monotonic())
+            return answered
+        wait = retry_after(upstream.headers)
+        self._health.failed(account, model, wait, target.threshold)
+        return Failed(trigger=_trigger(status), told=answered, repeatable=status not in REFUSED, wait=wait)
 
     async def _send(self, ask: Ask, target: Target, spoken: Spoken) -> Upstream:
         call = Call(
@@ -143,11 +246,34 @@ class Forwarder:
                 ask.headers, target, agent=ask.agent, traceparent=ask.traceparent, translated=spoken.translated
             ),
             body=spoken.body,
-            clocks=target.clocks,
+            clocks=target.clocks if not ask.deadline else _within(target.clocks, ask.deadline - monotonic()),
         )
         if target.credential is not None:
             call = await target.credential.authorise(call)
         return await self._transport.send(call)
+
+
+def _within(clocks: Clocks, left: float) -> Clocks:
+    """The clocks of a call whose caller waits no longer than this (seconds)."""
+    left = max(left, 0.001)
+    if left >= clocks.total:
+        return clocks
+    return Clocks(
+        connect=min(clocks.connect, left), first_byte=min(clocks.first_byte, left), idle=clocks.idle, total=left
+    )
+
+
+async def _close(failed: Failed) -> None:
+    if isinstance(failed.told, Forwarded):
+        await failed.told.upstream.aclose()
+
+
+def _trigger(status: int) -> str:
+    if status == TOO_MANY:
+        return "http_429"
+    if status == TIMEOUT:
+        return "timeout"
+    return "provider_error" if status < 500 else "http_5xx"
 
 
 def _unauthorised(provider: str, failure: CannotAuthorise) -> Refused:
@@ -167,7 +293,7 @@ _SAID: Final[dict[FailureKind, tuple[int, str, str]]] = {
     "idle_timeout": (504, "provider_idle_timeout", "stopped in the middle of its answer"),
     "total_timeout": (504, "provider_total_timeout", "took longer for its answer than is allowed"),
     "connection_lost": (502, "provider_connection_lost", "broke off its answer"),
-    "malformed_answer": (502, "provider_malformed_answer", "answered with something that is not HTTP"),
+    "malformed_answer": (502, "provider_malformed_answer", "answered with something that is no answer"),
 }
 
 
@@ -180,7 +306,7 @@ def refusal(failure: UpstreamFailure, provider: str) -> Refused:
 def _failed(target: Target, failure: str, started: float, number: int) -> Attempt:
     return Attempt(
         attempt=number,
-        outcome="retryable" if failure in UNSENT else "terminal",
+        outcome="terminal" if failure == "cancelled" else "retryable",
         latency_ms=round((perf_counter() - started) * 1000, 3),
         registry_id=target.registry_id,
         provider=target.provider,
@@ -188,12 +314,14 @@ def _failed(target: Target, failure: str, started: float, number: int) -> Attemp
     )
 
 
-def _answered(target: Target, status: int, latency: float, number: int) -> Attempt:
+def _answered(target: Target, status: int, latency: float, number: int, *, failure: str = "") -> Attempt:
+    good = status < 400 and not failure
     return Attempt(
         attempt=number,
-        outcome="success" if status < 400 else "retryable" if status in {408, 429} or status >= 500 else "terminal",
+        outcome="success" if good else "retryable" if failure or fails(status) else "terminal",
         latency_ms=round(latency * 1000, 3),
         registry_id=target.registry_id,
         provider=target.provider,
         status_code=status,
+        failure=failure,
     )

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from trustgate.config.records import Consumer, Gateway, Registry
+from trustgate.config.records import Consumer, Gateway, HealthChecks, Registry
 from trustgate.planes.admin.services import attachments, auths, consumers, gateways, registries
 from trustgate.planes.admin.services.attachments import AttachRegistry
 from trustgate.planes.admin.services.work import Tools, Work
@@ -55,7 +55,10 @@ async def _registry(work: Work, gateway: Gateway, name: str, provider: str, key:
     if known is not None:
         return known
     auth = registries.AuthForm(type="api_key", api_key=registries.ApiKeyForm(api_key=key)) if key else None
-    return await registries.create(work, gateway.id, registries.CreateRegistry(name=name, provider=provider, auth=auth))
+    # the echo fails where it is asked to: that is no reason to leave it alone
+    checks = HealthChecks(passive=False) if provider == "echo" else None
+    form = registries.CreateRegistry(name=name, provider=provider, auth=auth, health_checks=checks)
+    return await registries.create(work, gateway.id, form)
 
 
 async def _consumer(work: Work, gateway: Gateway, echo: Registry) -> Consumer:

@@ -19,6 +19,7 @@ from trustgate.forwarding.by_scheme import ByScheme
 from trustgate.forwarding.httpx_adapter import Proxies, make_transport
 from trustgate.forwarding.outbound import HttpOutbound
 from trustgate.lifecycle import Lifecycle
+from trustgate.parts import Parts
 from trustgate.planes.house import DataPlane, readiness
 from trustgate.planes.probes import Probes
 from trustgate.planes.secret import make_folder, server_secret
@@ -28,7 +29,6 @@ from trustgate.providers.echo import EchoTransport
 from trustgate.providers.estimate import estimate_usage, expected_usage
 from trustgate.providers.prices import PriceBook
 from trustgate.providers.replay import replay
-from trustgate.ready import Parts
 from trustgate.settings import BadSetting, Settings
 from trustgate.state.memory import MemoryLimiter
 from trustgate.state.memory_cache import MemoryCache

@@ -1,10 +1,13 @@
 """What kind of answer has come: a stream of events, other bytes that are still coming, or a whole one."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from trustgate.contract.errors import Refused
 from trustgate.contract.speech import Hearing
 from trustgate.contract.upstream import Header
+
+IGNORED: Final = "provider_ignored_stream"
 
 
 def is_live(status: int, heads: Mapping[bytes, bytes], hearing: Hearing, *, stream: bool) -> bool:
@@ -23,7 +26,7 @@ def is_live(status: int, heads: Mapping[bytes, bytes], hearing: Hearing, *, stre
 def ignored_stream(what: str) -> Refused:
     """Return what a caller is told whose provider streamed against what it was asked, or did not stream."""
     return Refused(
-        "provider_ignored_stream",
+        IGNORED,
         f"The provider was asked for {what}: check that it can do what is asked of it.",
         status=502,
         source="upstream",

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 import trustgate_plugins.rate_limiter
 import trustgate_plugins.request_size_limiter
+import trustgate_plugins.strategies
 from tests.world import services as policy_services
 from trustgate.config.watch import Watch
 from trustgate.contract.ports import Cache
@@ -21,11 +22,11 @@ from trustgate.enforcement.plugins import Plugins, assemble
 from trustgate.explaining.report import ExplainedConsumer, Explanation
 from trustgate.explaining.run import Explainer
 from trustgate.explaining.traces import Traces
+from trustgate.parts import Parts
 from trustgate.planes.admin.app import admin_app
 from trustgate.planes.admin.plane import AdminServices
 from trustgate.planes.admin.services.work import Tools
 from trustgate.providers.credentials import Credentials
-from trustgate.ready import Parts
 from trustgate.settings import Limits
 from trustgate.state.memory_cache import MemoryCache
 from trustgate.storage.configuration import StoredConfig
@@ -68,6 +69,7 @@ def plugins() -> Plugins:
             "rate_limiter": trustgate_plugins.rate_limiter,
             "request_size_limiter": trustgate_plugins.request_size_limiter,
             "guard": guard.PLUGIN,
+            "strategies": trustgate_plugins.strategies,
         }
     )
 

@@ -82,7 +82,19 @@ async def test_short_secrets_show_nothing(api: Api, world: World) -> None:
         ({"auth": {"type": "api_key", "api_key": {"api_key": "a", "param_location": "body"}}}, "param_location"),
         ({"auth": {"type": "api_key", "api_key": {"api_key": "***0001"}}}, "auth.api_key.api_key is a masked secret"),
         ({"provider_options": {"headers": {"a": "***"}}}, "provider_options.headers.a is a masked secret"),
-        ({"health_checks": {"passive": True}}, "health_checks is not supported by this version"),
+        ({"health_checks": {"threshold": 0}}, "health_checks.threshold"),
+        ({"health_checks": {"interval": 0}}, "health_checks.interval"),
+        ({"health_checks": {"path": "healthz"}}, "health_checks.path must begin with /"),
+        ({"health_checks": {"path": "/a b"}}, "health_checks.path must begin with /"),
+        ({"health_checks": {"headers": {"Host": "x"}}}, "health_checks.headers"),
+        ({"health_checks": {"headers": {"a": "***"}}}, "health_checks.headers.a is a masked secret"),
+        ({"max_concurrency": -1}, "max_concurrency"),
+        ({"auth": {"type": "api_key", "api_key": {"keys": {}}}}, "auth.api_key needs api_key"),
+        ({"auth": {"type": "api_key", "api_key": {"api_key": "a", "keys": {"b": "b"}}}}, "leave api_key"),
+        ({"auth": {"type": "api_key", "api_key": {"keys": {"a": "\n"}}}}, "auth.api_key.keys.a must be visible"),
+        ({"auth": {"type": "api_key", "api_key": {"keys": {"a b": "x"}}}}, "letters, digits, dots and dashes"),
+        ({"auth": {"type": "api_key", "api_key": {"keys": {"a": "x"}, "key_weights": {"b": 1}}}}, "none of its keys"),
+        ({"auth": {"type": "api_key", "api_key": {"keys": {"a": "x"}, "key_weights": {"a": 101}}}}, "1 to 100"),
         ({"mcp_target": {"url": "http://x"}}, "mcp_target is not supported by this version"),
     ],
 )
@@ -94,7 +106,7 @@ async def test_what_cannot_be_taken_is_refused_by_name(
 
 
 async def test_unknown_fields_are_ignored_and_empty_later_ones_say_nothing(api: Api, world: World) -> None:
-    body = openai(weight=3, health_checks=None, mcp_target={})
+    body = openai(weight=3, mcp_target={})
     assert "weight" not in await api.ok("POST", f"{world.root}/registries", body)
 
 
@@ -226,3 +238,34 @@ async def test_unknown_ones(api: Api, world: World) -> None:
     for method, body in (("GET", None), ("PUT", {"name": "x"}), ("DELETE", None)):
         answer = await api.no(method, f"{world.root}/registries/{UNKNOWN}", body, code="not_found")
         assert answer.json == {"error": "not_found"}
+
+
+async def test_several_keys_are_secrets_by_name(api: Api, world: World) -> None:
+    keys = {"one": "sk-one-secret-0001", "two": "sk-two-secret-0002"}
+    body = openai("keyed") | {"auth": {"type": "api_key", "api_key": {"keys": keys, "key_weights": {"one": 3}}}}
+    made = await api.ok("POST", f"{world.root}/registries", body)
+    shown = made["auth"]["api_key"]
+    assert shown == {"keys": {"one": "***0001", "two": "***0002"}, "key_weights": {"one": 3}}
+    masked = {"auth": {"type": "api_key", "api_key": {"keys": {"two": "***0002", "three": "sk-three-secret-3"}}}}
+    after = await api.ok("PUT", f"{world.root}/registries/{made['id']}", masked)
+    assert after["auth"]["api_key"] == {"keys": {"two": "***0002", "three": "***et-3"}}
+
+
+async def test_health_checks_are_read_back_with_their_secrets_masked(api: Api, world: World) -> None:
+    checks = {"path": "/healthz", "headers": {"x-probe": "probe-secret-0001"}, "interval": 5}
+    made = await api.ok("POST", f"{world.root}/registries", openai("checked") | {"health_checks": checks})
+    assert made["health_checks"] == {
+        "passive": True,
+        "path": "/healthz",
+        "headers": {"x-probe": "***0001"},
+        "threshold": 3,
+        "healthy_threshold": 1,
+        "interval": 5,
+        "timeout": 5,
+    }
+    again = {"health_checks": {"path": "/healthz", "headers": {"x-probe": "***0001"}, "passive": False}}
+    after = await api.ok("PUT", f"{world.root}/registries/{made['id']}", again)
+    assert (after["health_checks"]["headers"], after["health_checks"]["passive"]) == ({"x-probe": "***0001"}, False)
+    elsewhere = {"health_checks": {"path": "/other", "headers": {"x-probe": "***0001"}}}
+    says = "health_checks.headers.x-probe is a masked secret"
+    await api.no("PUT", f"{world.root}/registries/{made['id']}", elsewhere, code="validation_failed", says=says)

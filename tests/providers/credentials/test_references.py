@@ -170,7 +170,7 @@ def test_every_secret_of_a_block_is_looked_up_and_nothing_else() -> None:
     assert (found.client_secret, found.extra) == ("b", {"x": "a", "y": "plain"})
     assert refers(block)
     assert not refers(found)
-    assert secrets_of(ApiKeyAuth) == ("api_key", "header_value", "param_value")
+    assert secrets_of(ApiKeyAuth) == ("api_key", "header_value", "param_value", "keys")
 
 
 def test_the_field_is_named() -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from trustgate.config.records import Consumer, ModelPolicy
+from trustgate.config.records import Consumer, Fallback, LoadBalancing, ModelPolicy
 from trustgate.contract.errors import Refused
 from trustgate.planes.admin.operation import Ask, Nothing, Operation, reading, writing
 from trustgate.planes.admin.paging import Order, SearchQuery, to_query
@@ -38,6 +38,9 @@ class ConsumerView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     registry_weights: list[RegistryWeight] = []
     role_ids: list[Id]
     auth_ids: list[Id]
+    aliases: dict[str, str] = {}
+    lb_config: LoadBalancing | None = None
+    fallback: Fallback | None = None
     model_policies: tuple[ModelPolicy, ...] = ()
     created_at: Time
     updated_at: Time
@@ -78,6 +81,9 @@ def view(consumer: Consumer) -> ConsumerView:
         registry_weights=sorted(weights, key=lambda it: it.registry_id),
         role_ids=[],
         auth_ids=list(consumer.auth_ids),
+        aliases=consumer.aliases,
+        lb_config=consumer.lb_config,
+        fallback=consumer.fallback,
         model_policies=consumer.model_policies,
         created_at=consumer.created_at,
         updated_at=consumer.updated_at,

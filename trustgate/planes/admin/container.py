@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable
 from dependency_injector import providers
 
 from trustgate.explaining.run import Explainer
+from trustgate.parts import Parts
 from trustgate.planes.admin.app import admin_app
 from trustgate.planes.admin.plane import AdminServices, Build
 from trustgate.planes.admin.services.work import Tools
 from trustgate.planes.ground import Ground, version_of
 from trustgate.planes.probes import Probes
-from trustgate.ready import Parts
 from trustgate.settings import Settings
 from trustgate.storage.configuration import StoredConfig
 from trustgate.storage.store import Store

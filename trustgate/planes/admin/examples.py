@@ -16,6 +16,11 @@ PROBLEMS: Final[Mapping[str, tuple[int, str, str]]] = {
         "gateway: resource already exists: the slug is already taken, choose another",
     ),
     "conflict": (409, "It contradicts what is there.", "gateway: instance limit reached: resource conflict"),
+    "has_dependents": (
+        409,
+        "It is still needed.",
+        "registry: resource has dependents: it is in the fallback chain of …",
+    ),
     "request_too_large": (413, "The body is too large.", "the request body is larger than 8388608 bytes (8 MiB): …"),
     "validation_failed": (422, "What was sent cannot be taken.", "validation failed: name is required"),
     "invalid_pagination": (422, "What was sent cannot be taken.", "invalid page parameter"),

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from trustgate.config.records import Grant, ProviderAuth, Registry
+from trustgate.config.records import Grant, HealthChecks, ProviderAuth, Registry
 from trustgate.contract.cost import PriceRule
 from trustgate.contract.errors import Refused
 from trustgate.planes.admin import masking
@@ -38,6 +38,8 @@ class ApiKeyView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     param_name: str = ""
     param_value: SecretView = ""
     param_location: Literal["", "query"] = ""
+    keys: dict[str, SecretView] = {}
+    key_weights: dict[str, int] = {}
 
 
 class AzureView(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -95,6 +97,18 @@ class ProviderAuthView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     gcp_service_account: SecretView = ""
 
 
+class HealthChecksView(Struct, frozen=True, kw_only=True):
+    """How the registry's health is watched, as it is read back."""
+
+    passive: bool = True
+    path: str = ""
+    headers: dict[str, SecretView] = {}
+    threshold: int = 3
+    healthy_threshold: int = 1
+    interval: int = 10
+    timeout: int = 5
+
+
 class RegistryView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A registry as it is read back."""
 
@@ -108,6 +122,8 @@ class RegistryView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     description: str = ""
     auth: ProviderAuthView
     prices: tuple[PriceRule, ...] = ()
+    health_checks: HealthChecksView | None = None
+    max_concurrency: int = 0
     created_at: Time
     updated_at: Time
 
@@ -160,6 +176,8 @@ def view(registry: Registry, tools: Tools) -> RegistryView:
         description=registry.description,
         auth=_auth(registry.auth),
         prices=registry.prices,
+        health_checks=_health(registry.health_checks),
+        max_concurrency=registry.max_concurrency,
         created_at=registry.created_at,
         updated_at=registry.updated_at,
     )
@@ -171,6 +189,12 @@ def _auth(auth: ProviderAuth) -> ProviderAuthView:
         if not is_reference(shown["oauth"].get(field, "")):
             shown["oauth"].pop(field, None)  # the published contract has these never come back, not even masked
     return msgspec.convert(shown, ProviderAuthView)
+
+
+def _health(checks: HealthChecks | None) -> HealthChecksView | None:
+    if checks is None:
+        return None
+    return msgspec.convert(masking.masked(HealthChecks, msgspec.to_builtins(checks)), HealthChecksView)
 
 
 def _options(registry: Registry, tools: Tools) -> dict[str, Any]:
@@ -249,7 +273,15 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     ),
     reading("GET", _ONE, _get, name="getRegistry", summary="Read a registry", tag=_TAG),
     writing("PUT", _ONE, _update, name="updateRegistry", summary="Change a registry", tag=_TAG, refuses=_TAKEN),
-    writing("DELETE", _ONE, _delete, name="deleteRegistry", summary="Delete a registry and detach it", tag=_TAG),
+    writing(
+        "DELETE",
+        _ONE,
+        _delete,
+        name="deleteRegistry",
+        summary="Delete a registry and detach it",
+        tag=_TAG,
+        refuses=("has_dependents",),
+    ),
 )
 
 __all__ = ["OPERATIONS", "Connection", "TryConnection", "view"]

@@ -6,6 +6,7 @@ from msgspec import Meta, Struct, structs
 
 from trustgate.config.records import Binding, Consumer, Policy
 from trustgate.planes.admin.services import auths, consumers, policies, registries
+from trustgate.planes.admin.services.balancing import referring
 from trustgate.planes.admin.services.fields import Weight
 from trustgate.planes.admin.services.problems import conflict, invalid, save
 from trustgate.planes.admin.services.work import Work
@@ -29,11 +30,13 @@ async def attach_registry(
 
 
 async def detach_registry(work: Work, gateway_id: str, consumer_id: str, registry_id: str) -> None:
-    """Take a registry out of the consumer's pool. Raises Refused: 409 while a model policy names it."""
+    """Take a registry out of the consumer's pool. Raises Refused: 409 while its rules name it."""
     consumer = await consumers.get(work, gateway_id, consumer_id)
     await registries.get(work, gateway_id, registry_id)
     if any(rule.registry_id == registry_id for rule in consumer.model_policies):
         raise conflict("consumer: its model_policies name this registry, take it out of them first")
+    if field := referring(consumer, registry_id):
+        raise conflict(f"consumer: its {field} names this registry, take it out of that first")
     rest = tuple(binding for binding in consumer.registries if binding.registry_id != registry_id)
     await _save(work, consumer, registries=rest)
 

@@ -42,6 +42,11 @@ class ApiKeyForm(Struct, frozen=True, kw_only=True):
     param_name: str | None = None
     param_value: Secret | None = None
     param_location: str | None = None
+    keys: Annotated[
+        dict[str, Secret] | None,
+        Meta(description="Several keys by name, in the place of `api_key`; one that fails rests by itself."),
+    ] = None
+    key_weights: Annotated[dict[str, int] | None, Meta(description="Their shares of the calls, 1 to 100 each.")] = None
 
 
 class AzureForm(Struct, frozen=True, kw_only=True):

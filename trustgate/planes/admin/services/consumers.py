@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Final
 from msgspec import Meta, Struct, structs
 
 from trustgate.admission.operation import RESERVED
-from trustgate.config.records import Binding, Consumer, ModelPolicy
+from trustgate.config.records import Binding, Consumer, Fallback, LoadBalancing, ModelPolicy
+from trustgate.planes.admin.services.balancing import check_routing
 from trustgate.planes.admin.services.fields import (
     Name,
     Weight,
@@ -21,7 +22,7 @@ from trustgate.planes.admin.services.problems import found, invalid, not_served,
 from trustgate.planes.admin.services.work import Work
 from trustgate.storage.store import Page, Query
 
-_LATER: Final = ("lb_config", "headers", "fallback", "roles", "toolkit", "fail_mode")
+_LATER: Final = ("headers", "roles", "toolkit", "fail_mode")
 
 Models = Annotated[list[str], Meta(max_length=10_000, description="The models that may be asked for; absent is any.")]
 
@@ -47,12 +48,16 @@ class BindingForm(Struct, frozen=True, kw_only=True):
     model_policies: ModelRules | None = None
 
 
+Aliases = Annotated[
+    dict[str, str],
+    Meta(description="Names that stand for a model, for `pool:<alias>` or for `@provider/model`."),
+]
 Bindings = Annotated[list[BindingForm], Meta(max_length=1000)]
 Rules = Annotated[list[ModelPolicyForm], Meta(max_length=1000)]
 
 
 class UpdateConsumer(Struct, frozen=True, kw_only=True):
-    """What changes; a field that is absent or null stays as it is. `registries` and `model_policies` are replaced."""
+    """What changes; a field that is absent or null stays as it is, any other is replaced."""
 
     later: ClassVar[tuple[str, ...]] = _LATER
 
@@ -62,6 +67,9 @@ class UpdateConsumer(Struct, frozen=True, kw_only=True):
     routing_mode: str | None = None
     active: bool | None = None
     strict_translation: bool | None = None
+    aliases: Aliases | None = None
+    lb_config: LoadBalancing | None = None
+    fallback: Fallback | None = None
     registries: Bindings | None = None
     model_policies: Rules | None = None
 
@@ -77,6 +85,9 @@ class CreateConsumer(Struct, frozen=True, kw_only=True):
     routing_mode: str | None = None
     active: bool | None = None
     strict_translation: bool | None = None
+    aliases: Aliases | None = None
+    lb_config: LoadBalancing | None = None
+    fallback: Fallback | None = None
     registries: Bindings | None = None
     model_policies: Rules | None = None
 
@@ -103,12 +114,16 @@ async def create(work: Work, gateway_id: str, form: CreateConsumer) -> Consumer:
         slug=await _slug(work, gateway_id, form.slug, name),
         active=form.active is not False,
         strict_translation=form.strict_translation is True,
+        aliases=form.aliases or {},
+        lb_config=form.lb_config,
+        fallback=form.fallback,
         registries=await _bindings(work, gateway_id, form.registries or []),
         model_policies=_model_policies(form.model_policies or [], form.registries or []),
         created_at=now,
         updated_at=now,
     )
     _check_rules(consumer)
+    await check_routing(work, consumer)
     with saving("consumer"):
         await work.unit.consumers.insert(consumer)
     return consumer
@@ -122,6 +137,7 @@ async def update(work: Work, gateway_id: str, consumer_id: str, form: UpdateCons
         raise invalid("slug cannot be changed, callers have it in their base URL: make a new consumer")
     after = structs.replace(before, **await _changes(work, gateway_id, form))
     _check_rules(after)
+    await check_routing(work, after)
     return await save(work, work.unit.consumers, "consumer", before=before, after=after)
 
 
@@ -139,6 +155,9 @@ async def _changes(work: Work, gateway_id: str, form: UpdateConsumer) -> dict[st
         changes["active"] = form.active
     if form.strict_translation is not None:
         changes["strict_translation"] = form.strict_translation
+    for name in ("aliases", "lb_config", "fallback"):
+        if (value := getattr(form, name)) is not None:
+            changes[name] = value
     if form.registries is not None:
         if any(choice.model_policies for choice in form.registries):
             raise invalid("registries[].model_policies is only taken on create: use the top-level model_policies")

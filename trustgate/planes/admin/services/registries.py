@@ -1,13 +1,17 @@
 """Registries: one account at one provider each. What a provider cannot be told or does not take is refused here."""
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
+import msgspec
 from msgspec import Meta, Struct, structs
 
-from trustgate.config.records import ProviderAuth, Registry
+from trustgate.config.records import HealthChecks, ProviderAuth, Registry
+from trustgate.contract.errors import Refused
 from trustgate.planes.admin.services.auth_forms import ApiKeyForm, AuthForm, checked_auth, kept
+from trustgate.planes.admin.services.balancing import forgetting
 from trustgate.planes.admin.services.explain import explain, unknown_fields
 from trustgate.planes.admin.services.fields import Name, checked_header, checked_name, checked_secret, checked_size
 from trustgate.planes.admin.services.prices import PriceRules, checked_prices
@@ -24,11 +28,18 @@ ProviderOptions = Annotated[
 ]
 
 
+Concurrency = Annotated[
+    int,
+    Meta(ge=0, le=1_000_000, description="Calls that a process may have under way here at a time; 0 is any number."),
+]
+_PATH: Final = re.compile(r"/[\x21-\x7e]{0,1000}")
+
+
 class UpdateRegistry(Struct, frozen=True, kw_only=True):
     """What changes; a field that is absent or null stays as it is. `provider_options` and `auth` are replaced, but a
     secret in them that is absent, empty or masked stays."""
 
-    later: ClassVar[tuple[str, ...]] = ("health_checks", "mcp_target")
+    later: ClassVar[tuple[str, ...]] = ("mcp_target",)
 
     name: Name | None = None
     type: str | None = None
@@ -38,6 +49,8 @@ class UpdateRegistry(Struct, frozen=True, kw_only=True):
     description: str | None = None
     auth: AuthForm | None = None
     prices: PriceRules | None = None
+    health_checks: HealthChecks | None = None
+    max_concurrency: Concurrency | None = None
 
 
 class CreateRegistry(Struct, frozen=True, kw_only=True):
@@ -53,6 +66,8 @@ class CreateRegistry(Struct, frozen=True, kw_only=True):
     description: str | None = None
     auth: AuthForm | None = None
     prices: PriceRules | None = None
+    health_checks: HealthChecks | None = None
+    max_concurrency: Concurrency | None = None
 
 
 async def get(work: Work, gateway_id: str, registry_id: str) -> Registry:
@@ -80,6 +95,8 @@ async def create(work: Work, gateway_id: str, form: CreateRegistry) -> Registry:
         description=checked_size("description", form.description or "", 1000),
         auth=checked_auth(provider, form.auth, None, work.tools.references),
         prices=checked_prices(form.prices or ()),
+        health_checks=_checked_health(form.health_checks, None),
+        max_concurrency=form.max_concurrency or 0,
         created_at=now,
         updated_at=now,
     )
@@ -98,19 +115,29 @@ async def update(work: Work, gateway_id: str, registry_id: str, form: UpdateRegi
         provider=provider.name,
         provider_options=_new_options(provider, form, before),
         auth=_new_auth(provider, form, before, work.tools.references),
-        **_changes(form),
+        **_changes(form, before),
     )
     return await save(work, work.unit.registries, "registry", before=before, after=after)
 
 
 async def delete(work: Work, gateway_id: str, registry_id: str) -> None:
-    """Delete a registry, detach it everywhere, and forget which of its models consumers might ask for."""
+    """Delete a registry, detach it everywhere, and forget what consumers say of it. Raises Refused: 409 while an active
+    one has it in its fallback chain."""
     await get(work, gateway_id, registry_id)
     holders = Query(gateway_id=gateway_id, where={"registries": registry_id}, limit=1_000_000)
-    for consumer in (await work.unit.consumers.page(holders)).items:
-        rest = tuple(rule for rule in consumer.model_policies if rule.registry_id != registry_id)
-        if rest != consumer.model_policies:
-            await work.unit.consumers.replace(structs.replace(consumer, model_policies=rest))
+    found_in = (await work.unit.consumers.page(holders)).items
+    for consumer in found_in:
+        if consumer.active and consumer.fallback is not None and registry_id in consumer.fallback.chain:
+            raise Refused(
+                "has_dependents",
+                f"registry: resource has dependents: it is in the fallback chain of the consumer {consumer.name}, "
+                "take it out of that first",
+                status=409,
+            )
+    for consumer in found_in:
+        rest = forgetting(consumer, registry_id)
+        if rest != consumer:
+            await work.unit.consumers.replace(rest)
     await work.unit.registries.delete(registry_id, gateway_id=gateway_id)
 
 
@@ -141,7 +168,7 @@ def _check_type(given: str | None) -> None:
         raise invalid("type must be LLM")
 
 
-def _changes(form: UpdateRegistry) -> dict[str, Any]:
+def _changes(form: UpdateRegistry, before: Registry) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     if form.name is not None:
         changes["name"] = checked_name(form.name)
@@ -151,7 +178,25 @@ def _changes(form: UpdateRegistry) -> dict[str, Any]:
         changes["description"] = checked_size("description", form.description, 1000)
     if form.prices is not None:
         changes["prices"] = checked_prices(form.prices)
+    if form.health_checks is not None:
+        changes["health_checks"] = _checked_health(form.health_checks, before.health_checks)
+    if form.max_concurrency is not None:
+        changes["max_concurrency"] = form.max_concurrency
     return changes
+
+
+def _checked_health(form: HealthChecks | None, stored: HealthChecks | None) -> HealthChecks | None:
+    if form is None:
+        return None
+    new = structs.asdict(form)
+    old = structs.asdict(stored) if stored is not None and stored.path == form.path else {}
+    checks = msgspec.convert(kept(HealthChecks, new, old, "health_checks"), HealthChecks)
+    if checks.path and not _PATH.fullmatch(checks.path):
+        raise invalid("health_checks.path must begin with / and hold no blanks")
+    for name, value in checks.headers.items():
+        checked_header("health_checks.headers", name)
+        checked_secret(f"health_checks.headers.{name}", value)
+    return checks
 
 
 def _new_options(provider: Provider, form: UpdateRegistry, before: Registry) -> dict[str, Any]:
