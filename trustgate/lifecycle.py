@@ -32,6 +32,7 @@ from trustgate.enforcement.chain import Chains
 from trustgate.enforcement.run import Ruling, Runner
 from trustgate.forwarding.choice import Choice
 from trustgate.forwarding.exchange import Ask, Forwarded, Forwarder, Forwards
+from trustgate.forwarding.gates import Flow
 from trustgate.forwarding.models import by_id, list_models, render_models
 from trustgate.parts import Parts
 from trustgate.policed import answer_of, chosen, outcome_of, reread, stopped_by
@@ -352,8 +353,20 @@ class Lifecycle:
         choice = exchange.choice = caller.pool.choose(ctx.operation, wanted, asked.item)
         if choice.prepares:
             await choice.prepare(ctx)
-        choice.begin(ctx)
+        if choice.begin(ctx) is None:
+            await self._wait(exchange, caller, ctx, choice)
         return choice
+
+    async def _wait(self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, choice: Choice) -> None:
+        """Wait for a target that is full, fairly among consumers. Raises Refused where that would take too long."""
+        deadline = _deadline(exchange.record.started, ctx, choice.rules.max_latency)
+        within = min(self._limits.queue_wait, deadline - monotonic()) if deadline else self._limits.queue_wait
+        expected = await choice.wait(Flow(caller.caller.consumer_id, caller.share), within)
+        exchange.record.queue_seconds += choice.queued
+        exchange.tell_instead(QUEUED)
+        exchange.extra.append((QUEUE_MS, b"%d" % round(exchange.record.queue_seconds * 1000)))
+        if expected:
+            raise choice.saturated(expected)
 
     async def _choose(self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, asked: Asked) -> Choice:
         """Return the choice, its first approved by the policies; one that they want otherwise is asked for under the
@@ -416,6 +429,8 @@ UNNAMED: Final = frozenset(("models", "stored", "passthrough"))
 """Families in which the body names no model of the gateway's."""
 WAITS: Final = (b"x-stainless-read-timeout", b"x-stainless-timeout")
 """In which headers SDKs say how long they wait, in seconds."""
+QUEUE_MS: Final = b"x-ag-queue-ms"
+QUEUED: Final = ((QUEUE_MS, b""),)
 MAX_REROUTES: Final = 8
 """How often policies may send one request to another model before that is taken for a circle."""
 _INTERNAL: Final = Refused(

@@ -36,6 +36,7 @@ class CallerReady(Struct, frozen=True, kw_only=True):
     session_header: bytes
     session_param: str
     strict: bool
+    share: int = 1
 
 
 class TenantReady:
@@ -64,6 +65,7 @@ class TenantReady:
             session_header=session.header_name.lower().encode() if session.enabled else b"",
             session_param=session.body_param_name if session.enabled else "",
             strict=admitted.consumer.strict_translation,
+            share=admitted.consumer.share,
         )
         self.callers[slug, admitted.caller.auth_id] = ready
         return ready

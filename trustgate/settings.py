@@ -79,7 +79,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """How large requests and answers may be, how long a plane waits, and how often it tries.
 
     `provider_max_retries` are the rounds through a request's targets after the first; `stream_hold` (seconds) and
-    `stream_hold_bytes` bound how much of a stream is held until its first event has come.
+    `stream_hold_bytes` bound how much of a stream is held until its first event has come; `queue_wait` (seconds) is how
+    long a request waits for a target that is full.
     """
 
     max_body_bytes: int = 32 * 1024 * 1024
@@ -91,6 +92,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     provider_max_retries: int = 2
     stream_hold_bytes: int = 64 * 1024
     stream_hold: float = 2.0
+    queue_wait: float = 10.0
 
 
 class References(Struct, frozen=True, kw_only=True):
@@ -346,6 +348,7 @@ def _limits(read: Reader) -> Limits:
         provider_max_retries=read.integer("PROVIDER_MAX_RETRIES", default.provider_max_retries, high=10),
         stream_hold_bytes=read.integer("STREAM_HOLD_BYTES", default.stream_hold_bytes, low=1),
         stream_hold=read.duration("STREAM_HOLD", default.stream_hold),
+        queue_wait=read.duration("QUEUE_MAX_WAIT", default.queue_wait),
     )
 
 

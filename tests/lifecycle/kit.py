@@ -19,6 +19,7 @@ from trustgate.enforcement.plugins import assemble
 from trustgate.explaining.report import Explanation
 from trustgate.explaining.run import Explainer, Question
 from trustgate.explaining.traces import Traces
+from trustgate.forwarding.health import Health
 from trustgate.lifecycle import Lifecycle
 from trustgate.parts import Parts
 from trustgate.planes.probes import Probes, probe_app
@@ -239,6 +240,7 @@ class House:
         records: Sequence[AnyRecord] | None = None,
         limits: Limits | None = None,
         clocks: Clocks | None = None,
+        health: Health | None = None,
         **others: Any,
     ) -> None:
         self.line = line
@@ -256,6 +258,7 @@ class House:
             base_domain="llm.test",
             policy_timeout=2.0,
             chance=lambda: 0.0,
+            health=health or Health(),
         )
         self.traces = Traces(most=1000, cache=self.services.cache)
         self.lifecycle = Lifecycle(
@@ -411,7 +414,7 @@ class Caller:
         self._queue: asyncio.Queue[Message] = asyncio.Queue()
 
     async def call(self) -> Told:
-        """Ask, and return what was told."""
+        """Ask, and return what was told. Whoever leaves while it waits is noticed within a second."""
         async with asyncio.timeout(self._within):
             feeding = asyncio.create_task(self._feed())
             try:

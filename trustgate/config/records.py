@@ -139,18 +139,24 @@ class ProviderAuth(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class HealthChecks(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When a target is taken for down, and how it is asked whether it is up.
 
-    `passive` heeds the calls of callers: after `threshold` failures in a row it is left alone. A `path` is asked every
-    `interval` seconds, with `headers`, for at most `timeout` seconds; `healthy_threshold` good answers in a row and it
-    is up.
+    `passive` heeds the calls of callers: after `threshold` failures in a row it is left alone. With `active`, or a
+    `path`, it is asked every `interval` seconds, with `headers`, for at most `timeout` seconds: that path, or else its
+    list of models. After `threshold` bad answers it is down, after `healthy_threshold` good ones in a row up.
     """
 
     passive: bool = True
+    active: bool = False
     path: str = ""
     headers: dict[str, Secret] = {}
     threshold: Annotated[int, Meta(ge=1, le=1000)] = 3
     healthy_threshold: Annotated[int, Meta(ge=1, le=1000)] = 1
     interval: Annotated[int, Meta(ge=1, le=86_400)] = 10
     timeout: Annotated[int, Meta(ge=1, le=60)] = 5
+
+    @property
+    def probes(self) -> bool:
+        """Whether it is asked."""
+        return self.active or bool(self.path)
 
 
 class Registry(Record, frozen=True, kw_only=True):
@@ -250,7 +256,8 @@ class Consumer(Record, frozen=True, kw_only=True):
     """One application. `registries` keep the order in which they were attached.
 
     `strict_translation` refuses what would lose a parameter on its way into another dialect; `aliases` are names that
-    stand for a model, for `pool:<alias>` or for `@provider/model`.
+    stand for a model, for `pool:<alias>` or for `@provider/model`; `share` is how much of a target that is full goes to
+    this consumer, in proportion to those of the others who wait for it.
     """
 
     gateway_id: str
@@ -260,6 +267,7 @@ class Consumer(Record, frozen=True, kw_only=True):
     routing_mode: Literal["inline"] = "inline"
     active: bool = True
     strict_translation: bool = False
+    share: int = 1
     aliases: dict[str, str] = {}
     lb_config: LoadBalancing | None = None
     fallback: Fallback | None = None

@@ -103,6 +103,7 @@ class EventLatency(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     enforcement_ms: float = 0
     forwarding_ms: float = 0
     relay_ms: float = 0
+    queue_ms: float = 0
 
 
 class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

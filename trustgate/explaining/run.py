@@ -63,6 +63,7 @@ class DryRun(Lifecycle):
             self.swap(snapshot)
             self._snapshot = snapshot
         exchange = await self.handle(asked)
+        exchange.leave()
         self.in_flight -= 1
         record = exchange.record
         record.findings, record.attempts = tuple(exchange.trail.findings), tuple(exchange.attempts)

@@ -12,6 +12,7 @@ from trustgate.contract.context import RequestContext
 from trustgate.contract.errors import Refused
 from trustgate.contract.strategy import Candidate, Figures, Strategy, Turn
 from trustgate.contract.target import Considered, Target
+from trustgate.forwarding.gates import Flow, wait
 from trustgate.forwarding.health import Health
 
 
@@ -45,9 +46,12 @@ NO_RULES = Rules()
 
 
 class Choice:
-    """One request's. `target` is whom to ask now; whoever asks says `entered` and `left`."""
+    """One request's. `target` is whom to ask now, and counts as asked until it has `left`."""
 
-    __slots__ = ("_at", "_group", "_health", "_in_chain", "_tried", "_turn", "_under_way", "order", "rules", "target")
+    __slots__ = (
+        *("_at", "_group", "_health", "_in_chain", "_since", "_tried", "_turn", "_under_way"),
+        *("order", "queued", "rules", "target"),
+    )
 
     def __init__(self, group: Group, health: Health, *, chance: Callable[[], float], rules: Rules = NO_RULES) -> None:
         self._group = group
@@ -55,7 +59,9 @@ class Choice:
         self._turn = Turn(ctx=None, now=monotonic(), chance=chance)
         self._tried: set[int] = set()
         self._in_chain = 0
-        self._under_way: Candidate | None = None
+        self._under_way: Target | None = None
+        self._since = 0.0
+        self.queued = 0.0
         self._at: Candidate | None = None
         self.order: list[Target] = []
         self.rules = rules
@@ -76,17 +82,34 @@ class Choice:
         prepared = await self._group.strategy.prepare(ctx)
         self._turn = Turn(ctx=ctx, now=self._turn.now, chance=self._turn.chance, prepared=prepared)
 
-    def begin(self, ctx: RequestContext | None = None) -> Target:
-        """Return whom to ask first. Raises Refused (503) where nobody can be asked now."""
+    def begin(self, ctx: RequestContext | None = None) -> Target | None:
+        """Return whom to ask first; None where all who could be asked are full, and one has to `wait`. Raises Refused
+        (503) where nobody can be asked now."""
         turn = self._turn
         if turn.ctx is None and ctx is not None:
             self._turn = Turn(ctx=ctx, now=turn.now, chance=turn.chance, prepared=turn.prepared)
         target = self._pick()
         if target is None and self._group.chain:  # whoever is left alone has failed, whatever with
             target = self._chained()
-        if target is None:
-            raise self._nobody()
+        if target is None and not self._full():
+            raise self.nobody()
         return target
+
+    async def wait(self, flow: Flow, within: float) -> float:
+        """Wait until one of those who are full can be asked. Returns 0 then, or for how many seconds it is expected to
+        take where that is too long."""
+        group, started = self._group, monotonic()
+        lines = [(at, self._health.gate(group.targets[at].account, group.targets[at].capacity)) for at in self._full()]
+        expected = min(gate.expected(flow) for _, gate in lines)
+        if expected > within:
+            return expected
+        at = await wait(lines, flow, within, lost=self._pass_on)
+        self.queued = monotonic() - started
+        if at is None:
+            return max(1.0, min(gate.expected(flow) for _, gate in lines))
+        self._tried.add(at)
+        self._take(group.targets[at], group.candidates[at], reserved=True)
+        return 0.0
 
     def next(self, trigger: str) -> Target | None:
         """Return whom to ask next after a failure of that kind: the rest of the pool, then the chain."""
@@ -107,17 +130,35 @@ class Choice:
         assert self._at is not None, "somebody was chosen"
         return self._at
 
-    def entered(self) -> None:
-        """Hear that the target is asked."""
-        self.left()
-        self._under_way = self.candidate
-        self._under_way.figures.in_flight += 1
-
     def left(self) -> None:
-        """Hear that it is not asked any more; more than once is as good as once."""
-        if self._under_way is not None:
-            self._under_way.figures.in_flight -= 1
-            self._under_way = None
+        """Hear that the target is not asked any more; more than once is as good as once."""
+        target = self._under_way
+        if target is None:
+            return
+        self._under_way = None
+        if target.capacity:
+            gate = self._health.gate(target.account, target.capacity)
+            gate.ended(monotonic() - self._since)
+            if gate.let_in():
+                return  # its place is another's already
+        self.candidate.figures.in_flight -= 1
+
+    def _pass_on(self, at: int) -> None:
+        """A place that was given to somebody who is gone is the next one's."""
+        target = self._group.targets[at]
+        if not self._health.gate(target.account, target.capacity).let_in():
+            self._group.candidates[at].figures.in_flight -= 1
+
+    def _full(self) -> Sequence[int]:
+        """Return the places of those who could be asked if they had not so many calls under way."""
+        group = self._group
+        return [
+            at
+            for at, target in enumerate(group.targets)
+            if target.capacity
+            and at not in self._tried
+            and self._health.ready(target.account, group.candidates[at].model)
+        ]
 
     def considered(self) -> Sequence[Considered]:
         """Return everybody with the place in which they were, or would be, asked, and with what is known of them."""
@@ -146,6 +187,8 @@ class Choice:
         pause = self._health.pause(target.account, model)
         if pause:
             return f"it failed lately and is left alone for another {pause:.1f} s"
+        if why := self._health.why_down(target.account):
+            return f"it is down: {why}"
         return "it is in the fallback chain" if chained else ""
 
     def _pick(self) -> Target | None:
@@ -169,7 +212,11 @@ class Choice:
                 return self._take(group.chain[at], group.chained[at])
         return None
 
-    def _take(self, target: Target, candidate: Candidate) -> Target:
+    def _take(self, target: Target, candidate: Candidate, *, reserved: bool = False) -> Target:
+        self.left()
+        if not reserved:
+            candidate.figures.in_flight += 1
+        self._under_way, self._since = target, monotonic()
         self._at = candidate
         self.target = target
         self.order.append(target)
@@ -182,15 +229,16 @@ class Choice:
         full = candidate.capacity and candidate.figures.in_flight >= candidate.capacity
         return not full and self._health.ready(target.account, candidate.model)
 
-    def _nobody(self) -> Refused:
+    def nobody(self) -> Refused:
+        """Return what a caller is told where nobody can be asked now, with the reason of each."""
         group = self._group
         pauses = [
             self._health.pause(target.account, candidate.model)
             for target, candidate in zip(group.targets, group.candidates, strict=True)
         ]
         why = "; ".join(
-            f"{target.registry}: {self._left_alone(candidate, pause)}"
-            for target, candidate, pause in zip(group.targets, group.candidates, pauses, strict=True)
+            f"{target.registry}: {self._left_alone(target, pause)}"
+            for target, pause in zip(group.targets, pauses, strict=True)
         )
         return Refused(
             "no_backend_available",
@@ -199,10 +247,21 @@ class Choice:
             headers=((b"retry-after", b"%d" % max(1, ceil(min(pauses)))),),
         )
 
-    def _left_alone(self, candidate: Candidate, pause: float) -> str:
+    def saturated(self, expected: float) -> Refused:
+        """Return what a caller is told who would wait too long (seconds)."""
+        return Refused(
+            "backend_saturated",
+            f"All who may serve {self._group.operation} have as many calls under way as they may, and waiting is "
+            f"expected to take {expected:.1f} s. Try again in {max(1, ceil(expected))} s.",
+            status=503,
+            headers=((b"retry-after", b"%d" % max(1, ceil(expected))),),
+        )
+
+    def _left_alone(self, target: Target, pause: float) -> str:
         if pause:
             return f"it failed lately and is left alone for another {pause:.1f} s"
-        return "it has all the calls under way that it may have" if candidate.capacity else "it is being tried"
+        why = self._health.why_down(target.account)
+        return f"it is down: {why}" if why else "it is being tried by another request"
 
 
 class Single(Strategy):

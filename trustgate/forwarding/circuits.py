@@ -1,7 +1,7 @@
 """Circuits: who keeps failing is left alone for a while, then asked by one, and by all once that one was answered."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final, Generic, TypeVar
 
@@ -21,14 +21,19 @@ K = TypeVar("K")
 class Circuit:
     """One origin's. Whoever `enters` tells how it went: `succeeded`, `failed`, or `left` when nobody can know."""
 
-    __slots__ = ("_failures", "_now", "_opens_at", "_pause", "_probing")
+    __slots__ = ("_now", "_opens_at", "_pause", "_probing", "failures")
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
-        self._failures = 0
+        self.failures = 0
         self._pause = 0.0
         self._opens_at = 0.0
         self._probing = False
+
+    def closed(self, pause: float) -> None:
+        """Hear from somebody else for how many seconds nobody is to ask."""
+        self._pause = self._pause or FIRST_PAUSE
+        self._opens_at = max(self._opens_at, self._now() + pause)
 
     @property
     def closed_for(self) -> float:
@@ -51,14 +56,14 @@ class Circuit:
 
     def succeeded(self) -> None:
         """Hear of an answer."""
-        self._failures, self._pause, self._probing = 0, 0.0, False
+        self.failures, self._pause, self._probing = 0, 0.0, False
 
     def failed(self, retry_after: float = 0.0, threshold: int = FAILURES) -> None:
         """Hear of a failure, and for how many seconds the origin asked to be left alone, if it did."""
-        self._failures += 1
+        self.failures += 1
         if self._probing:
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        elif self._failures >= threshold or retry_after:
+        elif self.failures >= threshold or retry_after:
             self._pause = self._pause or FIRST_PAUSE
         if self._pause:
             self._opens_at = max(self._opens_at, self._now() + (min(retry_after, LONGEST_WISH) or self._pause))
@@ -78,6 +83,11 @@ class Circuits(Generic[K]):
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @property
+    def names(self) -> Sequence[K]:
+        """Return of whom something is known."""
+        return tuple(self._known)
 
     def known(self, key: K) -> Circuit | None:
         """Return the circuit of somebody who failed and is not forgotten, if there is one."""

@@ -157,7 +157,10 @@ class Forwarder:
         return found
 
     def _instead(self, choice: Choice) -> Target:
-        return choice.next("http_5xx") or choice.begin()
+        target = choice.next("http_5xx")
+        if target is None:
+            raise choice.nobody()
+        return target
 
     def _may_go_on(self, ask: Ask, choice: Choice, failed: Failed, attempts: int) -> bool:
         """Say whether anybody else may be asked: only where nothing can be done twice, and within the budget."""
@@ -167,13 +170,17 @@ class Forwarder:
         return not (most and attempts >= most) and not (ask.deadline and monotonic() >= ask.deadline)
 
     async def _later(self, ask: Ask, choice: Choice, failed: Failed, pause: float) -> Target | None:
-        """Wait and begin another round, where that is not too long. Returns None where it is, or nobody is left."""
+        """Wait and begin another round. Returns None where that would be too long; raises Refused where nobody can be
+        asked any more."""
         if pause > LONGEST_WAIT or (ask.deadline and monotonic() + pause >= ask.deadline):
             return None
         choice.left()
         await _close(failed)
         await self._sleep(pause)
-        return choice.again() or choice.begin()
+        following = choice.again()
+        if following is None:
+            raise choice.nobody()
+        return following
 
     def _give_up(self, failed: Failed) -> Forwarded:
         if isinstance(failed.told, Forwarded):
@@ -186,7 +193,6 @@ class Forwarder:
         """Ask one target."""
         started = perf_counter()
         account, model = target.account, choice.candidate.model
-        choice.entered()
         try:
             upstream = await self._send(ask, target, spoken)
             latency = perf_counter() - started

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dependency_injector import containers, providers
 
 from trustgate import __version__
+from trustgate.board import Board
 from trustgate.config.snapshot import Snapshot
 from trustgate.config.watch import Watch
 from trustgate.contract.event import Sink
@@ -24,6 +25,7 @@ from trustgate.planes.house import DataPlane, readiness
 from trustgate.planes.probes import Probes
 from trustgate.planes.secret import make_folder, server_secret
 from trustgate.planes.serve import Drain
+from trustgate.probing import Prober
 from trustgate.providers.credentials import Credentials
 from trustgate.providers.echo import EchoTransport
 from trustgate.providers.estimate import estimate_usage, expected_usage
@@ -197,15 +199,33 @@ def _lifecycle(
         keep=traces.keep if settings.trace_store_size else None,
     )
     meters.gauge("trustgate_requests_in_flight", "Requests under way.", lambda: lifecycle.in_flight)
+    health = parts.health
+    meters.gauge("trustgate_targets_left_alone", "Targets that are asked for nothing now.", health.left_alone)
+    meters.gauge("trustgate_requests_queued", "Requests that wait for a target that is full.", health.waiting)
     meters.gauge("trustgate_snapshot_revision", "The configuration's revision.", lambda: lifecycle.revision)
     return lifecycle
 
 
+def _board(parts: Parts, link: Link | None) -> Board:
+    return Board(parts.health, parts.services.cache, shared=link is not None)
+
+
+def _prober(parts: Parts, transport: Transport) -> Prober:
+    return Prober(transport, parts.credentials, parts.health)
+
+
 def _watch(
-    settings: Settings, source: StoredConfig, lifecycle: Lifecycle, embedder: RegistryEmbedder, meters: Meters
+    settings: Settings,
+    source: StoredConfig,
+    lifecycle: Lifecycle,
+    *,
+    embedder: RegistryEmbedder,
+    prober: Prober,
+    meters: Meters,
 ) -> Watch:
     def swap(snapshot: Snapshot) -> None:
         embedder.swap(snapshot)
+        prober.swap(snapshot)
         lifecycle.swap(snapshot)
 
     watch = Watch(source, swap, every=settings.config_poll)
@@ -257,7 +277,9 @@ class Ground(containers.DeclarativeContainer):
     loop_lag = providers.Singleton(LoopLag, meters.provided.registry)
     traces = providers.Singleton(_traces, settings, policy_services)
     lifecycle = providers.Singleton(_lifecycle, settings, parts, transport, fanout=fanout, traces=traces, meters=meters)
-    watch = providers.Singleton(_watch, settings, source, lifecycle, embedder, meters)
+    board = providers.Singleton(_board, parts, link)
+    prober = providers.Singleton(_prober, parts, transport)
+    watch = providers.Singleton(_watch, settings, source, lifecycle, embedder=embedder, prober=prober, meters=meters)
     explainer = providers.Singleton(_explainer, settings, parts, watch, traces)
     drain = providers.Singleton(Drain)
     probes = providers.Singleton(_probes, settings, drain, meters, watch)
@@ -272,4 +294,6 @@ class Ground(containers.DeclarativeContainer):
         prices=prices,
         link=link,
         traces=traces,
+        board=board,
+        prober=prober,
     )

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 
+from trustgate.board import Board
 from trustgate.config.watch import Watch
 from trustgate.contract.upstream import Transport
 from trustgate.explaining.traces import Traces
 from trustgate.lifecycle import Lifecycle
 from trustgate.planes.serve import Drain
+from trustgate.probing import Prober
 from trustgate.providers.prices import PriceBook
 from trustgate.state.redis_link import Link
 from trustgate.telemetry.fanout import Fanout
@@ -32,6 +34,8 @@ class DataPlane:
         prices: PriceBook,
         link: Link | None,
         traces: Traces,
+        board: Board,
+        prober: Prober,
     ) -> None:
         self._watch = watch
         self._lifecycle = lifecycle
@@ -41,6 +45,8 @@ class DataPlane:
         self._prices = prices
         self._link = link
         self._traces = traces
+        self._board = board
+        self._prober = prober
         self._polling: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -54,6 +60,7 @@ class DataPlane:
         self._fanout.start()
         self._loop_lag.start()
         self._traces.start()
+        self._board.start()
 
     async def close(self) -> None:
         """Let what has ended be told of, then close the connections to providers."""
@@ -62,6 +69,8 @@ class DataPlane:
             self._polling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._polling
+        await self._prober.aclose()
+        await self._board.aclose()
         await self._lifecycle.settled()
         await self._traces.aclose()
         await self._fanout.aclose(FLUSH)

@@ -15,6 +15,7 @@ import trustgate_plugins.rate_limiter
 import trustgate_plugins.request_size_limiter
 import trustgate_plugins.strategies
 from tests.world import services as policy_services
+from trustgate.board import Board
 from trustgate.config.watch import Watch
 from trustgate.contract.ports import Cache
 from trustgate.contract.upstream import Clocks
@@ -22,6 +23,7 @@ from trustgate.enforcement.plugins import Plugins, assemble
 from trustgate.explaining.report import ExplainedConsumer, Explanation
 from trustgate.explaining.run import Explainer
 from trustgate.explaining.traces import Traces
+from trustgate.forwarding.health import Health
 from trustgate.parts import Parts
 from trustgate.planes.admin.app import admin_app
 from trustgate.planes.admin.plane import AdminServices
@@ -102,6 +104,7 @@ async def services(tmp_path: Path, plugins: Plugins, traces: Cache) -> AsyncIter
         store=Store(database, sealer),
         revision=source.revision,
         explainer=Explainer(parts, limits=Limits(), version="1.0", newest=watch.newest, traces=known),
+        board=Board(Health(), traces, shared=False),
         tools=Tools(plugins=plugins, base_domain="llm.localhost"),
         secret=SECRET,
     )

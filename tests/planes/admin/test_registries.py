@@ -256,6 +256,7 @@ async def test_health_checks_are_read_back_with_their_secrets_masked(api: Api, w
     made = await api.ok("POST", f"{world.root}/registries", openai("checked") | {"health_checks": checks})
     assert made["health_checks"] == {
         "passive": True,
+        "active": False,
         "path": "/healthz",
         "headers": {"x-probe": "***0001"},
         "threshold": 3,

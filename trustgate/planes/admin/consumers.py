@@ -38,6 +38,7 @@ class ConsumerView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     registry_weights: list[RegistryWeight] = []
     role_ids: list[Id]
     auth_ids: list[Id]
+    share: int = 1
     aliases: dict[str, str] = {}
     lb_config: LoadBalancing | None = None
     fallback: Fallback | None = None
@@ -81,6 +82,7 @@ def view(consumer: Consumer) -> ConsumerView:
         registry_weights=sorted(weights, key=lambda it: it.registry_id),
         role_ids=[],
         auth_ids=list(consumer.auth_ids),
+        share=consumer.share,
         aliases=consumer.aliases,
         lb_config=consumer.lb_config,
         fallback=consumer.fallback,

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from dependency_injector import providers
 
+from trustgate.board import Board
 from trustgate.explaining.run import Explainer
 from trustgate.parts import Parts
 from trustgate.planes.admin.app import admin_app
@@ -37,6 +38,7 @@ def _services(
     secret: str,
     *,
     explainer: Explainer,
+    board: Board,
     applied: Callable[[int], Awaitable[None]],
     probes: Probes,
 ) -> AdminServices:
@@ -45,6 +47,7 @@ def _services(
         revision=source.revision,
         tools=tools,
         explainer=explainer,
+        board=board,
         secret=secret,
         applied=applied,
         dependencies=probes.dependencies,
@@ -67,6 +70,7 @@ class Admin(Ground):
         tools,
         Ground.secret,
         explainer=Ground.explainer,
+        board=Ground.board,
         applied=applied,
         probes=Ground.admin_probes,
     )

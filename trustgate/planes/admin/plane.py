@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from msgspec import Struct
 
 from trustgate import __version__
+from trustgate.board import Board
 from trustgate.explaining.run import Explainer
 from trustgate.planes.admin.services.work import PLATFORM, Principal, Tools, Work
 from trustgate.settings import CorsSettings
@@ -40,7 +41,8 @@ class AdminServices(Struct, frozen=True, kw_only=True):
     """Everything that the plane needs.
 
     `revision` returns the newest committed one; `applied` is awaited with it after each commit and before the answer.
-    `explainer` says why requests go as they go. `dependencies` says what readiness hangs on, as name → `ok` or why not;
+    `explainer` says why requests go as they go, `board` which registries are well.
+    `dependencies` says what readiness hangs on, as name → `ok` or why not;
     `metrics` returns the text of `/metrics`.
     """
 
@@ -48,6 +50,7 @@ class AdminServices(Struct, frozen=True, kw_only=True):
     revision: Callable[[], Awaitable[int]]
     tools: Tools
     explainer: Explainer
+    board: Board
     secret: str
     applied: Callable[[int], Awaitable[None]] = _nothing_to_apply
     dependencies: Callable[[], Awaitable[Mapping[str, str]]] = _no_dependencies

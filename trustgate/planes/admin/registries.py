@@ -101,6 +101,7 @@ class HealthChecksView(Struct, frozen=True, kw_only=True):
     """How the registry's health is watched, as it is read back."""
 
     passive: bool = True
+    active: bool = False
     path: str = ""
     headers: dict[str, SecretView] = {}
     threshold: int = 3

@@ -48,6 +48,10 @@ class BindingForm(Struct, frozen=True, kw_only=True):
     model_policies: ModelRules | None = None
 
 
+Share = Annotated[
+    int,
+    Meta(ge=1, le=100, description="How much of a registry that is full goes to this consumer, 1 to 100."),
+]
 Aliases = Annotated[
     dict[str, str],
     Meta(description="Names that stand for a model, for `pool:<alias>` or for `@provider/model`."),
@@ -67,6 +71,7 @@ class UpdateConsumer(Struct, frozen=True, kw_only=True):
     routing_mode: str | None = None
     active: bool | None = None
     strict_translation: bool | None = None
+    share: Share | None = None
     aliases: Aliases | None = None
     lb_config: LoadBalancing | None = None
     fallback: Fallback | None = None
@@ -85,6 +90,7 @@ class CreateConsumer(Struct, frozen=True, kw_only=True):
     routing_mode: str | None = None
     active: bool | None = None
     strict_translation: bool | None = None
+    share: Share | None = None
     aliases: Aliases | None = None
     lb_config: LoadBalancing | None = None
     fallback: Fallback | None = None
@@ -114,6 +120,7 @@ async def create(work: Work, gateway_id: str, form: CreateConsumer) -> Consumer:
         slug=await _slug(work, gateway_id, form.slug, name),
         active=form.active is not False,
         strict_translation=form.strict_translation is True,
+        share=form.share or 1,
         aliases=form.aliases or {},
         lb_config=form.lb_config,
         fallback=form.fallback,
@@ -155,7 +162,7 @@ async def _changes(work: Work, gateway_id: str, form: UpdateConsumer) -> dict[st
         changes["active"] = form.active
     if form.strict_translation is not None:
         changes["strict_translation"] = form.strict_translation
-    for name in ("aliases", "lb_config", "fallback"):
+    for name in ("aliases", "lb_config", "fallback", "share"):
         if (value := getattr(form, name)) is not None:
             changes[name] = value
     if form.registries is not None:
