@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import random
 from time import perf_counter
 from typing import Final
@@ -39,6 +39,11 @@ class Prober:
         self._health = health
         self._chance = chance
         self._tasks: dict[str, tuple[Registry, asyncio.Task[None]]] = {}
+
+    @property
+    def asking(self) -> Sequence[str]:
+        """The registries that are asked."""
+        return tuple(self._tasks)
 
     def swap(self, snapshot: Snapshot) -> None:
         """Ask the registries of this snapshot from now on, and no others."""
