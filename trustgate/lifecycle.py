@@ -338,6 +338,8 @@ class Lifecycle:
             choice,
             exchange.attempts,
         )
+        if choice.rules.hedge is not None and exchange.ctx is not None:  # another one may have been spoken to since
+            exchange.chosen = chosen(forwarded.target, exchange.ctx.body)
         exchange.record.model, exchange.record.prices = forwarded.spoken.model, forwarded.target.prices
         if losses := forwarded.spoken.losses:
             exchange.record.dropped_params = losses

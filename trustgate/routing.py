@@ -118,13 +118,16 @@ def _member(target: Target, member: Member) -> Target:
 
 
 def _rules(consumer: Consumer) -> Rules:
-    fallback = consumer.fallback
+    balancing, fallback = consumer.lb_config, consumer.fallback
+    hedging = balancing.hedging if balancing is not None and balancing.enabled else None
+    hedge = None if hedging is None else hedging.after_ms / 1000
     if fallback is None or not fallback.enabled:
-        return Rules()
+        return Rules(hedge=hedge)
     return Rules(
         triggers=frozenset(fallback.triggers),
         max_attempts=fallback.budget.max_attempts,
         max_latency=fallback.budget.max_total_latency_ms / 1000,
+        hedge=hedge,
     )
 
 

@@ -218,6 +218,13 @@ class SmartRouting(Struct, frozen=True, kw_only=True, omit_defaults=True):
     scorer_url: str = ""
 
 
+class Hedging(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A second target is asked when the first has not begun to answer: after `after_ms`, or with 0 after the time in
+    which 19 of 20 of its calls did lately."""
+
+    after_ms: Annotated[int, Meta(ge=0, le=600_000)] = 0
+
+
 class LoadBalancing(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How one of several targets is chosen. `members` serve `pool:<pool_alias>` and requests that name no model.
 
@@ -231,6 +238,7 @@ class LoadBalancing(Struct, frozen=True, kw_only=True, omit_defaults=True):
     hash_on: str = ""
     embedding_config: EmbeddingConfig | None = None
     smart_routing: SmartRouting | None = None
+    hedging: Hedging | None = None
 
 
 Trigger = Literal["http_5xx", "http_429", "timeout", "provider_error", "plugin_rejection"]

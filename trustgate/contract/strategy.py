@@ -4,6 +4,7 @@ A strategy is made once for a fixed list of candidates and asked for every reque
 look at are the candidates, their live figures, and what the request brings with it.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from math import exp
 from typing import Any, ClassVar, Final
@@ -16,6 +17,10 @@ from trustgate.contract.ports import Services
 FADES: Final = 10.0
 """Seconds in which what was seen of a target's speed loses most of its weight."""
 
+REMEMBERED: Final = 128
+ENOUGH: Final = 20
+"""Calls of which the newest 5 % are made out, and how many it takes for that."""
+
 Usable = Callable[[int], bool]
 """Whether the candidate at a place may be asked now: not one that failed, is left alone, or is full."""
 
@@ -27,12 +32,19 @@ class Figures:
     fades, so that whoever was slow is tried again.
     """
 
-    __slots__ = ("__weakref__", "_latency", "_seen", "in_flight")
+    __slots__ = ("__weakref__", "_lately", "_latency", "_seen", "in_flight")
 
     def __init__(self) -> None:
         self.in_flight = 0
         self._latency = 0.0
         self._seen = 0.0
+        self._lately: deque[float] = deque(maxlen=REMEMBERED)
+
+    def p95(self) -> float | None:
+        """Return within how many seconds 19 of 20 calls began to answer lately; None while too few have."""
+        if len(self._lately) < ENOUGH:
+            return None
+        return sorted(self._lately)[-1 - len(self._lately) // 20]
 
     def latency(self, now: float) -> float:
         """Return the latency as it is to be expected at a moment (monotonic seconds); 0 where nothing is known."""
@@ -40,6 +52,7 @@ class Figures:
 
     def took(self, seconds: float, now: float) -> None:
         """Hear how long a call took to its first byte."""
+        self._lately.append(seconds)
         known = self.latency(now)
         share = exp((self._seen - now) / FADES)
         self._latency = seconds if seconds > known else known * share + seconds * (1.0 - share)

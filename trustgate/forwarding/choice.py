@@ -34,12 +34,14 @@ class Group(Struct, frozen=True, kw_only=True):
 class Rules(Struct, frozen=True, kw_only=True):
     """When a request goes on to the chain, and how much may be tried: 0 is as much as the process allows.
 
-    `triggers` are `http_5xx`, `http_429`, `timeout`, `provider_error`, `plugin_rejection`; `max_latency` is in seconds.
+    `triggers` are `http_5xx`, `http_429`, `timeout`, `provider_error`; `max_latency` is in seconds. `hedge` is
+    after how many seconds a second target is asked beside the first, 0: after what is usual for it, None: never.
     """
 
     triggers: frozenset[str] = frozenset()
     max_attempts: int = 0
     max_latency: float = 0.0
+    hedge: float | None = None
 
 
 NO_RULES = Rules()
@@ -117,6 +119,31 @@ class Choice:
         if target is None and trigger in self.rules.triggers:
             target = self._chained()
         return target
+
+    @property
+    def patience(self) -> float | None:
+        """For how many seconds a first target is waited for before a second one is asked too; None is for ever."""
+        hedge = self.rules.hedge
+        if hedge is None or len(self._group.targets) == 1:
+            return None
+        return hedge or self.candidate.figures.p95()
+
+    def beside(self) -> "Choice | None":
+        """Return the choice of somebody else, who is asked at the same time; None where there is nobody."""
+        other = Choice(self._group, self._health, chance=self._turn.chance, rules=self.rules)
+        other._turn, other._tried, other.order = self._turn, self._tried, self.order
+        return None if other._pick() is None else other
+
+    def twin(self) -> "Choice":
+        """Return the choice of the same target, which takes its place: one of several that are asked at a time."""
+        twin = Choice(self._group, self._health, chance=self._turn.chance, rules=self.rules)
+        twin.become(self)
+        return twin
+
+    def become(self, other: "Choice") -> None:
+        """Go on as the other choice does."""
+        self._under_way, self._since, other._under_way = other._under_way, other._since, None
+        self._at, self.target = other._at, other.target
 
     def again(self) -> Target | None:
         """Begin a new round: whoever was asked may be asked again."""

@@ -1,12 +1,13 @@
 """Asking targets, one after the other, until one answers: the attempts, and what a failure means to the caller."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableSequence, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableSequence, Sequence
 from random import random
 from time import monotonic, perf_counter
 from typing import Final, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from trustgate.contract.errors import Refused
 from trustgate.contract.event import Attempt
@@ -130,7 +131,7 @@ class Forwarder:
             if not self._health.enter(target.account, choice.candidate.model):
                 target = self._instead(choice)  # somebody is trying whether it is back
                 continue
-            outcome = await self._attempt(ask, choice, target, spoken, attempts)
+            outcome = await self._hedged(ask, choice, target, spoken, attempts)
             if isinstance(outcome, Forwarded):
                 return outcome
             following = None
@@ -186,6 +187,52 @@ class Forwarder:
         if isinstance(failed.told, Forwarded):
             return failed.told
         raise failed.told from failed.cause
+
+    async def _hedged(
+        self, ask: Ask, choice: Choice, target: Target, spoken: Spoken, attempts: MutableSequence[Attempt]
+    ) -> Forwarded | Failed:
+        """Ask one target, and where that takes long another one at the same time: the first good answer counts.
+
+        Only what can be done twice is asked twice, and not where policies decide about each target.
+        """
+        patience = None if ask.prove is None or ask.decide is not None else choice.patience
+        if patience is None:
+            return await self._attempt(ask, choice, target, spoken, attempts)
+        mine = choice.twin()
+        first = asyncio.create_task(self._attempt(ask, mine, target, spoken, attempts))
+        running = {first: mine}
+        try:
+            await asyncio.wait(running, timeout=patience)
+            other = None if first.done() else choice.beside()
+            if other is not None and other.target is not None:
+                said = ask.speak(other.target)
+                running[asyncio.create_task(self._attempt(ask, other, other.target, said, attempts))] = other
+            outcome = await self._first_good(running, choice)
+            served = len(attempts) - 1
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        _put_last(attempts, served)
+        return outcome
+
+    async def _first_good(
+        self, running: Mapping["asyncio.Task[Forwarded | Failed]", Choice], choice: Choice
+    ) -> Forwarded | Failed:
+        """Return the first good answer, or the failure of the last; whoever else has an answer is let go."""
+        waiting = set(running)
+        while True:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                outcome = task.result()
+                if isinstance(outcome, Failed) and (waiting or len(done) > 1):
+                    done = done - {task}
+                    await _close(outcome)
+                    continue
+                choice.become(running[task])
+                for other in done - {task}:
+                    await _let_go(other.result())
+                return outcome
 
     async def _attempt(
         self, ask: Ask, choice: Choice, target: Target, spoken: Spoken, attempts: MutableSequence[Attempt]
@@ -267,6 +314,20 @@ def _within(clocks: Clocks, left: float) -> Clocks:
     return Clocks(
         connect=min(clocks.connect, left), first_byte=min(clocks.first_byte, left), idle=clocks.idle, total=left
     )
+
+
+def _put_last(attempts: MutableSequence[Attempt], served: int) -> None:
+    """The attempt that counts is the last one, whoever was let go after it."""
+    if served < len(attempts) - 1:
+        attempts.append(attempts.pop(served))
+        attempts[:] = [replace(attempt, attempt=number) for number, attempt in enumerate(attempts, start=1)]
+
+
+async def _let_go(outcome: Forwarded | Failed) -> None:
+    if isinstance(outcome, Forwarded):
+        await outcome.upstream.aclose()
+    else:
+        await _close(outcome)
 
 
 async def _close(failed: Failed) -> None:

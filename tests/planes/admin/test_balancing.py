@@ -111,6 +111,8 @@ def fallback(**changes: Any) -> dict[str, Any]:
         ),
         (fallback(triggers=[]), "fallback.triggers is empty"),
         (fallback(triggers=["rain"]), "fallback.triggers"),
+        (fallback(triggers=["plugin_rejection"]), "plugin_rejection is not supported by this version"),
+        (balancing(hedging={"after_ms": -1}), "lb_config.hedging.after_ms"),
         (fallback(triggers=["timeout", "timeout"]), "fallback.triggers names one twice"),
         (fallback(chain=[]), "fallback.chain is empty"),
         (fallback(chain=["R2", "R2"]), "fallback.chain names a registry twice"),
