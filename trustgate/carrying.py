@@ -51,11 +51,16 @@ class Carrier:
         proved: Upstream = upstream
         try:
             if is_live(upstream.status, heads, hearing, stream=ctx.body.stream):
-                return (upstream, "") if encoded else await held(upstream, hearing.lens, self._hold_back)
+                if encoded:
+                    return upstream, ""
+                begun, wrong = await held(upstream, hearing.lens, self._hold_back)
+                exchange.begun = begun.begun
+                return begun, wrong
             raw = await buffered.read_bounded(upstream, heads, self._most)
             proved = Kept(upstream.status, upstream.headers, [raw])
             await upstream.aclose()
             if not encoded:
+                exchange.begun = raw
                 exchange.judged = raw, buffered.judge(upstream.status, raw, hearing.lens, upstream.headers)
         except Refused as refused:
             if proved is upstream and refused.code != IGNORED:

@@ -17,6 +17,7 @@ from trustgate.admission.form import check_media, check_size
 from trustgate.admission.operation import Asked, ask
 from trustgate.admission.plan import charge
 from trustgate.admission.session import session_id
+from trustgate.affinity import Affinity
 from trustgate.browsing import allow_browser, preflight
 from trustgate.carrying import JSON, Carrier
 from trustgate.config.snapshot import Snapshot
@@ -75,6 +76,7 @@ class Lifecycle:
         self._runner = Runner(throttle_wait=limits.throttle_wait)
         hold = Hold(most_bytes=limits.stream_hold_bytes, most_seconds=limits.stream_hold)
         self._carrier = Carrier(self._runner, most=limits.max_buffered_answer_bytes, hold=hold)
+        self._affinity = Affinity(parts.services.cache)
         self._limits = limits
         self._emit = emit
         self._keep = keep
@@ -341,6 +343,8 @@ class Lifecycle:
         if choice.rules.hedge is not None and exchange.ctx is not None:  # another one may have been spoken to since
             exchange.chosen = chosen(forwarded.target, exchange.ctx.body)
         exchange.record.model, exchange.record.prices = forwarded.spoken.model, forwarded.target.prices
+        if choice.several and exchange.begun and not forwarded.spoken.translated:
+            await self._affinity.keep(ctx, forwarded.target.account, exchange.begun)
         if losses := forwarded.spoken.losses:
             exchange.record.dropped_params = losses
             exchange.extra.append((b"x-ag-dropped-params", ", ".join(losses).encode("ascii", "replace")))
@@ -353,6 +357,8 @@ class Lifecycle:
             wanted = exchange.wanted = caller.pool.wanted(ctx.body.model)
         exchange.leave()
         choice = exchange.choice = caller.pool.choose(ctx.operation, wanted, asked.item)
+        if choice.several and ctx.operation.name in LIVING and (home := await self._affinity.home(ctx, asked.item)):
+            choice.only(home)
         if choice.prepares:
             await choice.prepare(ctx)
         if choice.begin(ctx) is None:
@@ -425,6 +431,8 @@ def _deadline(started: float, ctx: RequestContext, most: float) -> float:
     return monotonic() - (perf_counter() - started) + left if left else 0.0
 
 
+LIVING: Final = frozenset(("responses", "response", "response_input_items", "response_cancel", "response_delete"))
+"""Operations that go on from an answer, or ask for one, that a provider keeps."""
 PROVED: Final = frozenset(("chat", "embeddings", "rerank", "count"))
 """Families of operations that can be done twice: what a first one came to is nobody's but the caller's."""
 UNNAMED: Final = frozenset(("models", "stored", "passthrough"))

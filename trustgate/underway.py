@@ -84,6 +84,7 @@ class Exchange:
         "answered_by",
         "array",
         "attempts",
+        "begun",
         "caller",
         "choice",
         "chosen",
@@ -114,6 +115,7 @@ class Exchange:
         self.trail = Trail()
         self.answered_by = ""
         self.item = ""
+        self.begun = b""
         self.choice: Choice | None = None
         self.wanted: Wanted | None = None
         self.judged: tuple[bytes, Answered | None] | None = None

@@ -51,7 +51,7 @@ class Choice:
     """One request's. `target` is whom to ask now, and counts as asked until it has `left`."""
 
     __slots__ = (
-        *("_at", "_group", "_health", "_in_chain", "_since", "_tried", "_turn", "_under_way"),
+        *("_at", "_group", "_health", "_in_chain", "_others", "_since", "_tried", "_turn", "_under_way"),
         *("order", "queued", "rules", "target"),
     )
 
@@ -60,6 +60,7 @@ class Choice:
         self._health = health
         self._turn = Turn(ctx=None, now=monotonic(), chance=chance)
         self._tried: set[int] = set()
+        self._others: set[int] = set()
         self._in_chain = 0
         self._under_way: Target | None = None
         self._since = 0.0
@@ -78,6 +79,18 @@ class Choice:
     def prepares(self) -> bool:
         """Whether `prepare` has to be awaited before anybody's turn comes."""
         return self._group.strategy.prepares and len(self._group.targets) > 1
+
+    @property
+    def several(self) -> bool:
+        """Whether there is anything to choose."""
+        return len(self._group.targets) > 1
+
+    def only(self, account: str) -> None:
+        """Ask nobody but this one, where it is among those who may serve."""
+        others = {at for at, target in enumerate(self._group.targets) if target.account != account}
+        if len(others) < len(self._group.targets):
+            self._others = others
+            self._tried |= others
 
     async def prepare(self, ctx: RequestContext) -> None:
         """Find out about the request what the strategy has to know."""
@@ -147,7 +160,7 @@ class Choice:
 
     def again(self) -> Target | None:
         """Begin a new round: whoever was asked may be asked again."""
-        self._tried.clear()
+        self._tried = set(self._others)
         self._in_chain = 0
         return self._pick()
 
@@ -232,7 +245,7 @@ class Choice:
 
     def _chained(self) -> Target | None:
         group = self._group
-        while self._in_chain < len(group.chain):
+        while self._in_chain < len(group.chain) and not self._others:
             at = self._in_chain
             self._in_chain += 1
             if self._ready(group.chained[at], group.chain[at]):

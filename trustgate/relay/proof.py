@@ -30,6 +30,11 @@ class Held:
         self._parts = list(reversed(parts))
         self._reading = reading
 
+    @property
+    def begun(self) -> bytes:
+        """What was read already and is not yet passed on."""
+        return b"".join(reversed(self._parts))
+
     async def chunk(self) -> bytes:
         """Return the next bytes as they arrived. Raises UpstreamFailure."""
         if self._parts:
@@ -55,7 +60,7 @@ class Held:
         await self._upstream.aclose()
 
 
-async def held(upstream: Upstream, lens: Lens, hold: Hold) -> tuple[Upstream, str]:
+async def held(upstream: Upstream, lens: Lens, hold: Hold) -> tuple["Held", str]:
     """Read a stream up to its first event. Returns it with all of that still in it, and what is wrong with it, if
     anything is. Raises UpstreamFailure where it broke off before."""
     parts: list[bytes] = []
