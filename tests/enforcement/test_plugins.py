@@ -252,3 +252,43 @@ def test_right_settings_are_typed() -> None:
 def test_stages_are_told_in_the_order_in_which_they_run() -> None:
     made = plugin(post_response=says(None), on_chunk=says(None), pre_request=says(None), pre_response=says(None))
     assert made.stages == ("pre_request", "pre_response", "on_chunk", "post_response")
+
+
+# Strategies.
+
+TURNS = """
+from trustgate import Strategy, hookimpl
+
+class Last(Strategy):
+    def __init__(self, number):
+        self.number = number
+    def pick(self, turn, usable):
+        return next((at for at in reversed(range(self.number)) if usable is None or usable(at)), None)
+
+@hookimpl
+def strategies():
+    return {"last": lambda candidates, options, services, chance: Last(len(candidates))}
+"""
+
+
+def test_a_package_of_somebody_else_offers_a_strategy(install: Install) -> None:
+    install("tg_turns", TURNS, turns="tg_turns")
+    assert "last" not in load_plugins().strategies
+    loaded = load_plugins(["turns"])
+    assert slugs(loaded) == FIRST_PARTY, "it is no policy"
+    assert {"round-robin", "last"} <= set(loaded.strategies)
+
+
+def test_a_strategy_of_a_name_that_is_taken(install: Install) -> None:
+    install("tg_thief", TURNS.replace('"last"', '"random"'), thief="tg_thief")
+    said = refused(lambda: load_plugins(["thief"]))
+    assert "strategy random is offered twice, by " in said
+    assert "thief" in said
+
+
+def test_strategies_that_cannot_be_had(install: Install) -> None:
+    install(
+        "tg_broken", TURNS.replace('return {"last"', 'raise RuntimeError("no")\n    return {"last"'), broken="tg_broken"
+    )
+    said = refused(lambda: load_plugins(["broken"]))
+    assert said == "plugin broken: strategies() failed: RuntimeError: no"
