@@ -1,6 +1,7 @@
-"""Where answers live that a provider keeps: who goes on from one, or asks for it, has to ask the provider that has it.
+"""Where things live that a provider keeps: who goes on from an answer, or names a file, has to ask who has it.
 
-https://platform.openai.com/docs/api-reference/responses (`store`, `previous_response_id`)
+https://platform.openai.com/docs/api-reference/responses (`store`, `previous_response_id`),
+https://platform.openai.com/docs/api-reference/files, https://docs.anthropic.com/en/docs/build-with-claude/files
 """
 
 import logging
@@ -11,23 +12,28 @@ from trustgate.contract.context import RequestContext
 from trustgate.contract.ports import Cache, StateUnavailable
 
 KEPT: Final = 30 * 24 * 3600.0
-"""Seconds for which OpenAI keeps an answer."""
+"""Seconds for which OpenAI keeps an answer, and we where a file is."""
 BEGINNING: Final = 4096
 """Bytes of an answer, or of its stream, in which its id is found."""
 _ID: Final = re.compile(rb'"id"\s*:\s*"(resp_[A-Za-z0-9_-]{1,200})"')
+_FILE_ID: Final = re.compile(rb'"id"\s*:\s*"(file[-_][A-Za-z0-9_-]{1,200})"')
+_NAMED_FILE: Final = re.compile(rb'"(file[-_][A-Za-z0-9_-]{1,200})"(?!\s*:)')
+_FILE: Final = b'"file'
 _PREVIOUS: Final = b"previous_response_id"
+MOST: Final = 4 * 1024 * 1024
+"""Bytes of a request in which the id of a file is looked for."""
 log = logging.getLogger("trustgate.affinity")
 
 
 class Affinity:
-    """Remembers by the id of an answer which account has it, for all processes that share a cache."""
+    """Remembers by its id which account has an answer or a file, for all processes that share a cache."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
     async def home(self, ctx: RequestContext, item: str) -> str:
         """Return the account that has what a request goes on from, or asks for; empty where nobody knows."""
-        named = item if ctx.operation.family == "stored" else self._previous(ctx)
+        named = item if ctx.operation.family == "stored" else self._previous(ctx) or self._file(ctx)
         if not named:
             return ""
         try:
@@ -38,14 +44,24 @@ class Affinity:
         return found.decode() if found else ""
 
     async def keep(self, ctx: RequestContext, account: str, begun: bytes) -> None:
-        """Remember where an answer lives that began so."""
-        found = _ID.search(begun, 0, BEGINNING)
-        if ctx.operation.name != "responses" or found is None:
+        """Remember where an answer lives that began so, or a file that was sent past us."""
+        passed = ctx.operation.family == "passthrough"
+        if not passed and ctx.operation.name != "responses":
+            return
+        found = (_FILE_ID if passed else _ID).search(begun, 0, BEGINNING)
+        if found is None:
             return
         try:
             await self._cache.set(_key(ctx, found[1].decode()), account.encode(), ttl=KEPT)
         except StateUnavailable as error:
             log.warning("where an answer lives cannot be remembered: %s", error)
+
+    def _file(self, ctx: RequestContext) -> str:
+        raw = ctx.body.raw
+        if ctx.operation.family != "chat" or len(raw) > MOST or raw.find(_FILE) < 0:
+            return ""
+        found = _NAMED_FILE.search(raw)
+        return found[1].decode() if found else ""
 
     def _previous(self, ctx: RequestContext) -> str:
         if ctx.operation.name != "responses" or ctx.body.raw.find(_PREVIOUS) < 0:

@@ -225,7 +225,10 @@ class Lifecycle:
         _expect_array(exchange, ctx, arrival)
         forwarded = await self._forward(exchange, caller, ctx, asked, arrival)
         exchange.record.forwarded_at = perf_counter()
-        return await self._carrier.carry(exchange, caller, ctx, forwarded)
+        reply = await self._carrier.carry(exchange, caller, ctx, forwarded)
+        if operation.family == "passthrough" and isinstance(reply, Whole) and reply.status < 300:
+            await self._affinity.keep(ctx, forwarded.target.account, reply.body)
+        return reply
 
     def admit(
         self,
@@ -357,8 +360,10 @@ class Lifecycle:
             wanted = exchange.wanted = caller.pool.wanted(ctx.body.model)
         exchange.leave()
         choice = exchange.choice = caller.pool.choose(ctx.operation, wanted, asked.item)
-        if choice.several and ctx.operation.name in LIVING and (home := await self._affinity.home(ctx, asked.item)):
-            choice.only(home)
+        if choice.several and (ctx.operation.name in LIVING or ctx.operation.family == "chat"):
+            home = await self._affinity.home(ctx, asked.item)
+            if home:
+                choice.only(home)
         if choice.prepares:
             await choice.prepare(ctx)
         if choice.begin(ctx) is None:
@@ -431,8 +436,8 @@ def _deadline(started: float, ctx: RequestContext, most: float) -> float:
     return monotonic() - (perf_counter() - started) + left if left else 0.0
 
 
-LIVING: Final = frozenset(("responses", "response", "response_input_items", "response_cancel", "response_delete"))
-"""Operations that go on from an answer, or ask for one, that a provider keeps."""
+LIVING: Final = frozenset(("response", "response_input_items", "response_cancel", "response_delete"))
+"""Operations that ask for an answer that a provider keeps."""
 PROVED: Final = frozenset(("chat", "embeddings", "rerank", "count"))
 """Families of operations that can be done twice: what a first one came to is nobody's but the caller's."""
 UNNAMED: Final = frozenset(("models", "stored", "passthrough"))

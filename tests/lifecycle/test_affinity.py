@@ -125,3 +125,19 @@ async def test_without_a_cache_it_goes_on() -> None:
     told, id_ = await ask(at)
     assert told.status == 200
     assert (await ask(at, id_))[0].status == 200
+
+
+@pytest.mark.parametrize("file_id", ["file-abc123", "file_011CNha8iCJcU1wXNR6q4V8w"])
+async def test_a_file_is_asked_for_where_it_was_uploaded(file_id: str) -> None:
+    uploaded = json.dumps({"id": file_id, "object": "file", "bytes": 3}).encode()
+    line = Hosts(r1=answering("r1"), r2=lambda: Scripted(uploaded))
+    at = house(line)
+    told = await Caller(at.app, b"abc", path="/my-app/passthrough/r2/files").call()
+    assert told.json["id"] == file_id
+    line.hosts["r2"] = answering("r2")
+    content = [{"type": "input_file", "file_id": file_id}]
+    before = len(line.calls)
+    for _ in range(4):
+        body = {"model": "m-1", "input": [{"role": "user", "content": content}]}
+        assert (await at.ask(body, path=PATH)).status == 200
+    assert line.order[before:] == ["r2"] * 4

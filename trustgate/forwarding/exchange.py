@@ -287,7 +287,7 @@ class Forwarder:
                 choice.candidate.figures.took(latency, monotonic())
             return answered
         wait = retry_after(upstream.headers)
-        self._health.failed(account, model, wait, target.threshold)
+        self._health.failed(account, model, wait, _threshold(target, status))
         return Failed(trigger=_trigger(status), told=answered, repeatable=status not in REFUSED, wait=wait)
 
     async def _send(self, ask: Ask, target: Target, spoken: Spoken) -> Upstream:
@@ -333,6 +333,12 @@ async def _let_go(outcome: Forwarded | Failed) -> None:
 async def _close(failed: Failed) -> None:
     if isinstance(failed.told, Forwarded):
         await failed.told.upstream.aclose()
+
+
+def _threshold(target: Target, status: int) -> int:
+    """After how many failures a target is left alone: one of several keys that is refused, or has no quota, at once."""
+    own = target.key and (status in REFUSED or status == TOO_MANY)
+    return min(1, target.threshold) if own else target.threshold
 
 
 def _trigger(status: int) -> str:
