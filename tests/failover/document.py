@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.failover.rows import ROWS
+from tests.failover.rows import FLAPPING, ROWS
 from tests.failover.table import CLOCKS, Seen
 
 PATH: Final = Path(__file__).resolve().parents[2] / "docs" / "failover.md"
@@ -35,7 +35,10 @@ _ALONE: Final = """\
 | what the provider does | whole answer: the caller sees | calls | billed | stream: the caller sees | calls | billed |
 |---|---|---|---|---|---|---|
 """
-_CLOSING: Final = """\
+_CLOSING: Final = f"""\
+
+*Flapping for a minute*: one of two providers fails in every other second, {FLAPPING.requests} requests come. All of them
+are answered; at most {FLAPPING.lost} calls are lost on trying the one that is down (`tests/failover/test_flapping.py`).
 
 *What passed* is counted from the text that the caller was sent, with an estimate of the tokens of the request. A whole
 answer that came to nothing is not billed; a provider may see that otherwise for what it sent, and its calls are each in

@@ -28,6 +28,16 @@ class Row(Struct, frozen=True):
         return (self.plain if form == "plain" else self.streamed)[alone]
 
 
+class Flapping(Struct, frozen=True):
+    """A minute in which one of two providers fails in every other second: requests, of which all are answered, and how
+    many calls to it may be lost on that in all."""
+
+    requests: int
+    lost: int
+
+
+FLAPPING: Final = Flapping(requests=600, lost=90)
+
 ROWS: Final[Mapping[str, Row]] = {
     "429": Row(*[(GOOD, Seen("429", (3, 0), NOTHING))] * 2),
     "429, `Retry-After: 1`": Row(*[(GOOD, Seen(ANSWER, (2, 0), ANSWER))] * 2),

@@ -194,23 +194,7 @@ async def test_a_caller_who_leaves_while_a_stream_is_held_stops_the_provider() -
     assert at.event.client_disconnected
 
 
-# Flapping.
-
-
-async def test_a_minute_of_flapping_costs_nobody_an_answer() -> None:
-    """One of two providers is down in every other second; ten requests a second, in a time of our own."""
-    now = 0.0
-    line = Hosts(r1=lambda: whole() if int(now) % 2 else failing(500)(), r2=whole)
-    records = configured(registry("r1"), registry("r2"), consumer("r1", "r2"))
-    at = House(line, records=records, health=Health(now=lambda: now))
-    statuses = []
-    for tick in range(600):
-        now = tick / 10
-        statuses.append((await at.ask()).status)
-    assert set(statuses) == {200}
-    wasted = len(line.order) - 600
-    assert wasted <= 3 * 30, "three failures each time, and it is left alone"
-    assert line.order.count("r1") > 60, "it is used while it is up"
+# One at a time.
 
 
 async def test_two_requests_do_not_try_it_at_once() -> None:
