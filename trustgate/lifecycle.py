@@ -367,10 +367,10 @@ class Lifecycle:
         if choice.prepares:
             await choice.prepare(ctx)
         if choice.begin(ctx) is None:
-            await self._wait(exchange, caller, ctx, choice)
+            await self.wait(exchange, caller, ctx, choice)
         return choice
 
-    async def _wait(self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, choice: Choice) -> None:
+    async def wait(self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, choice: Choice) -> None:
         """Wait for a target that is full, fairly among consumers. Raises Refused where that would take too long."""
         deadline = _deadline(exchange.record.started, ctx, choice.rules.max_latency)
         within = min(self._limits.queue_wait, deadline - monotonic()) if deadline else self._limits.queue_wait

@@ -37,8 +37,9 @@ _ALONE: Final = """\
 """
 _CLOSING: Final = f"""\
 
-*Flapping for a minute*: one of two providers fails in every other second, {FLAPPING.requests} requests come. All of them
-are answered; at most {FLAPPING.lost} calls are lost on trying the one that is down (`tests/failover/test_flapping.py`).
+*Flapping for a minute*: one of two providers fails in every other second, {FLAPPING.requests} requests come. All of
+them are answered; at most {FLAPPING.lost} calls are lost on trying the one that is down
+(`tests/failover/test_flapping.py`).
 
 *What passed* is counted from the text that the caller was sent, with an estimate of the tokens of the request. A whole
 answer that came to nothing is not billed; a provider may see that otherwise for what it sent, and its calls are each in

@@ -11,6 +11,7 @@ from tests.lifecycle.test_failover import Hosts, failing
 from trustgate.config.records import (
     AnyRecord,
     ApiKeyAuth,
+    EmbeddingConfig,
     Fallback,
     LoadBalancing,
     Member,
@@ -289,3 +290,36 @@ async def test_a_chain_that_is_everything_is_the_pool() -> None:
     at = house(line, fallback=Fallback(triggers=("http_5xx",), chain=("r2", "r3")))
     await asked(at, "m", 4)
     assert Counter(line.order) == {"r2": 2, "r3": 2}
+
+
+# Explained.
+
+
+async def test_a_choice_that_asks_somebody_is_explained_without_asking() -> None:
+    members = (Member(registry_id="r1", model="a"), Member(registry_id="r2", model="b"))
+    line = hosts("r1", "r2")
+    embedding = EmbeddingConfig(registry="r1", model="e")
+    balancing = LoadBalancing(algorithm="semantic", pool_alias="any", members=members, embedding_config=embedding)
+    at = house(line, lb_config=balancing)
+    explained = await at.dry({"model": "pool:any", "messages": ASKED["messages"]})
+    assert explained.outcome == "forwarded"
+    assert sorted(each.registry for each in explained.targets) == ["r1", "r2"]
+    assert line.calls == []
+
+
+async def test_nobody_waits_for_an_explanation() -> None:
+    gate = asyncio.Event()
+    line = Hosts(r1=lambda: Scripted(gate, completion()))
+    at = house(line, registry("r1", max_concurrency=1))
+    inside = asyncio.create_task(at.caller().call())
+    await line.asked.wait()
+    waiting = asyncio.create_task(at.caller().call())
+    await asyncio.sleep(0.01)
+    async with asyncio.timeout(1):
+        explained = await at.dry()
+    assert explained.outcome == "forwarded"
+    assert [each.reason for each in explained.targets] == [
+        "it has as many calls under way as it may have, and requests wait for it"
+    ]
+    gate.set()
+    assert {(await each).status for each in (inside, waiting)} == {200}

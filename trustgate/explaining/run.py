@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from trustgate.admission.consumer import Admitted, caller_of
 from trustgate.admission.operation import Asked
 from trustgate.config.snapshot import Snapshot
+from trustgate.contract.context import RequestContext
 from trustgate.contract.errors import Refused
 from trustgate.contract.event import Attempt
 from trustgate.contract.upstream import Call, Header, Upstream, UpstreamFailure
@@ -78,6 +79,10 @@ class DryRun(Lifecycle):
         """Return the caller that is supposed, whoever holds which key."""
         assert isinstance(arrival, Hypothetical), "nobody else is served here"
         return exchange.ready.suppose(arrival.admitted)
+
+    async def wait(self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, choice: Choice) -> None:
+        """Nobody waits for an explanation: it ends here."""
+        _end()
 
 
 class NotSending:

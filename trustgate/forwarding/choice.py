@@ -229,6 +229,8 @@ class Choice:
             return f"it failed lately and is left alone for another {pause:.1f} s"
         if why := self._health.why_down(target.account):
             return f"it is down: {why}"
+        if target.capacity and self._health.gate(target.account, target.capacity).full:
+            return "it has as many calls under way as it may have, and requests wait for it"
         return "it is in the fallback chain" if chained else ""
 
     def _pick(self) -> Target | None:
