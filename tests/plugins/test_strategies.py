@@ -19,6 +19,7 @@ from trustgate_plugins.strategies.asking import complexity
 
 TURNS = 10_000
 STRATEGIES = load_plugins().strategies
+SERVICES = services()
 weights = st.lists(st.integers(1, 100), min_size=1, max_size=6)
 
 
@@ -45,7 +46,7 @@ def candidates(*shares: float, **fields: Sequence[Any]) -> list[Candidate]:
 
 def made(name: str, among: Sequence[Candidate], chance: Callable[[], float] = lambda: 0.0, **options: Any) -> Strategy:
     factory: Factory = STRATEGIES[name]
-    return factory(among, StrategyOptions(**options), services(), chance)
+    return factory(among, StrategyOptions(**options), SERVICES, chance)
 
 
 def turn(chance: Callable[[], float] = lambda: 0.0, **fields: Any) -> Turn:
