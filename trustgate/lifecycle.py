@@ -8,18 +8,16 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Final
-
-from msgspec.structs import replace
 
 from trustgate.admission.form import check_media, check_size
 from trustgate.admission.operation import Asked, ask
 from trustgate.admission.plan import charge
 from trustgate.admission.session import session_id
-from trustgate.affinity import Affinity
 from trustgate.browsing import allow_browser, preflight
 from trustgate.carrying import JSON, Carrier
+from trustgate.choosing import Chooser, deadline, wanting
 from trustgate.config.snapshot import Snapshot
 from trustgate.contract.context import Body, RequestContext
 from trustgate.contract.errors import Refused
@@ -31,9 +29,7 @@ from trustgate.contract.upstream import Transport
 from trustgate.contract.verdict import Answer
 from trustgate.enforcement.chain import Chains
 from trustgate.enforcement.run import Ruling, Runner
-from trustgate.forwarding.choice import Choice
 from trustgate.forwarding.exchange import Ask, Forwarded, Forwarder, Forwards
-from trustgate.forwarding.gates import Flow
 from trustgate.forwarding.models import by_id, list_models, render_models
 from trustgate.parts import Parts
 from trustgate.policed import answer_of, chosen, outcome_of, reread, stopped_by
@@ -69,6 +65,7 @@ class Lifecycle:
         emit: Callable[[Record], object],
         keep: Callable[[Exchange], object] | None = None,
         forwarder: Forwards | None = None,
+        choosing: type[Chooser] = Chooser,
     ) -> None:
         self._parts = parts
         self._transport = transport
@@ -76,7 +73,7 @@ class Lifecycle:
         self._runner = Runner(throttle_wait=limits.throttle_wait)
         hold = Hold(most_bytes=limits.stream_hold_bytes, most_seconds=limits.stream_hold)
         self._carrier = Carrier(self._runner, most=limits.max_buffered_answer_bytes, hold=hold)
-        self._affinity = Affinity(parts.services.cache)
+        self._chooser = choosing(self._runner, parts.services.cache, queue_wait=limits.queue_wait)
         self._limits = limits
         self._emit = emit
         self._keep = keep
@@ -227,7 +224,7 @@ class Lifecycle:
         exchange.record.forwarded_at = perf_counter()
         reply = await self._carrier.carry(exchange, caller, ctx, forwarded)
         if operation.family == "passthrough" and isinstance(reply, Whole) and reply.status < 300:
-            await self._affinity.keep(ctx, forwarded.target.account, reply.body)
+            await self._chooser.affinity.keep(ctx, forwarded.target.account, reply.body)
         return reply
 
     def admit(
@@ -264,12 +261,7 @@ class Lifecycle:
             client_ip=arrival.client_ip,
         )
         exchange.ctx = ctx
-        if asked.operation.family not in UNNAMED:
-            exchange.wanted = caller.pool.wanted(body.model)
-            if exchange.wanted.model != body.model:
-                exchange.ctx = replace(ctx, body=reread(ctx, body, None, exchange.wanted.model))
-                record.model = exchange.wanted.model
-        return exchange.ctx
+        return wanting(exchange, caller, ctx)
 
     async def _enforce(self, exchange: Exchange, caller: CallerReady, ctx: RequestContext) -> Ruling:
         gateway = caller.tenant.gateway
@@ -301,12 +293,8 @@ class Lifecycle:
     async def _forward(
         self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, asked: Asked, arrival: Arrival
     ) -> Forwarded:
-        decide = None
-        if caller.chains.pre_call:
-            choice = await self._choose(exchange, caller, ctx, asked)
-            decide = partial(self._decide_again, exchange, caller)
-        else:
-            choice = await self._choice(exchange, caller, ctx, asked)
+        choice = await self._chooser.choose(exchange, caller, ctx, asked.item)
+        decide = partial(self._chooser.decide_again, exchange, caller) if caller.chains.pre_call else None
         if ctx.operation.family == "passthrough":
             exchange.dialect = choice.first.dialect
 
@@ -338,7 +326,7 @@ class Lifecycle:
                 decide=decide,
                 prove=partial(self._carrier.prove, exchange, ctx) if ctx.operation.family in PROVED else None,
                 patience=self._limits.provider_max_retries if ctx.operation.family in PROVED else 0,
-                deadline=_deadline(exchange.record.started, ctx, choice.rules.max_latency),
+                deadline=deadline(exchange.record.started, ctx, choice.rules.max_latency),
             ),
             choice,
             exchange.attempts,
@@ -347,75 +335,11 @@ class Lifecycle:
             exchange.chosen = chosen(forwarded.target, exchange.ctx.body)
         exchange.record.model, exchange.record.prices = forwarded.spoken.model, forwarded.target.prices
         if choice.several and exchange.begun and not forwarded.spoken.translated:
-            await self._affinity.keep(ctx, forwarded.target.account, exchange.begun)
+            await self._chooser.affinity.keep(ctx, forwarded.target.account, exchange.begun)
         if losses := forwarded.spoken.losses:
             exchange.record.dropped_params = losses
             exchange.extra.append((b"x-ag-dropped-params", ", ".join(losses).encode("ascii", "replace")))
         return forwarded
-
-    async def _choice(self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, asked: Asked) -> Choice:
-        """Return whose turn it is. Raises Refused."""
-        wanted = exchange.wanted
-        if wanted is None or wanted.model != ctx.body.model:  # a policy wants another model
-            wanted = exchange.wanted = caller.pool.wanted(ctx.body.model)
-        exchange.leave()
-        choice = exchange.choice = caller.pool.choose(ctx.operation, wanted, asked.item)
-        if choice.several and (ctx.operation.name in LIVING or ctx.operation.family == "chat"):
-            home = await self._affinity.home(ctx, asked.item)
-            if home:
-                choice.only(home)
-        if choice.prepares:
-            await choice.prepare(ctx)
-        if choice.begin(ctx) is None:
-            await self.wait(exchange, caller, ctx, choice)
-        return choice
-
-    async def wait(self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, choice: Choice) -> None:
-        """Wait for a target that is full, fairly among consumers. Raises Refused where that would take too long."""
-        deadline = _deadline(exchange.record.started, ctx, choice.rules.max_latency)
-        within = min(self._limits.queue_wait, deadline - monotonic()) if deadline else self._limits.queue_wait
-        expected = await choice.wait(Flow(caller.caller.consumer_id, caller.share), within)
-        exchange.record.queue_seconds += choice.queued
-        exchange.tell_instead(QUEUED)
-        exchange.extra.append((QUEUE_MS, b"%d" % round(exchange.record.queue_seconds * 1000)))
-        if expected:
-            raise choice.saturated(expected)
-
-    async def _choose(self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, asked: Asked) -> Choice:
-        """Return the choice, its first approved by the policies; one that they want otherwise is asked for under the
-        other model, and its policies decide anew."""
-        for _ in range(MAX_REROUTES):
-            choice = await self._choice(exchange, caller, ctx, asked)
-            ruling = await self._ask_policies(exchange, caller, ctx, choice.first)
-            if ruling.ctx.body.model == ctx.body.model:
-                return choice
-            ctx = ruling.ctx
-        raise Refused(
-            "policy_conflict",
-            "The policies of this gateway send this request from one model to the next without an end.",
-            status=503,
-            retry=False,
-        )
-
-    async def _decide_again(self, exchange: Exchange, caller: CallerReady, target: Target) -> None:
-        """Have the policies decide about the next target. Raises Refused."""
-        ctx = exchange.ctx
-        assert ctx is not None, "what is forwarded was admitted"
-        ruling = await self._ask_policies(exchange, caller, ctx, target)
-        if ruling.ctx.body.model != ctx.body.model:
-            raise Refused("model_not_allowed", "The next provider may not serve this model.", status=503, retry=True)
-
-    async def _ask_policies(
-        self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, target: Target
-    ) -> Ruling:
-        subject = chosen(target, ctx.body)
-        ruling = await self._runner.pre_call(caller.chains, ctx, subject, exchange.trail, partial(reread, ctx))
-        exchange.tell_of_target(ruling.headers)
-        if ruling.stop is not None:
-            stopped_by(exchange, ruling)
-        exchange.ctx = ruling.ctx
-        exchange.record.model = ruling.ctx.body.model
-        return ruling
 
 
 def _expect_array(exchange: Exchange, ctx: RequestContext, arrival: Arrival) -> None:
@@ -429,25 +353,8 @@ async def _one_by_one(left: Sequence[Awaitable[None]]) -> None:
         await each
 
 
-def _deadline(started: float, ctx: RequestContext, most: float) -> float:
-    """Return when no other attempt begins: by the time that the caller says it waits, and by the consumer's budget."""
-    waits = [float(said) for name in WAITS if (said := ctx.headers.get(name, b"")).replace(b".", b"", 1).isdigit()]
-    left = min([*(each for each in waits if each > 0), *((most,) if most else ())], default=0.0)
-    return monotonic() - (perf_counter() - started) + left if left else 0.0
-
-
-LIVING: Final = frozenset(("response", "response_input_items", "response_cancel", "response_delete"))
-"""Operations that ask for an answer that a provider keeps."""
 PROVED: Final = frozenset(("chat", "embeddings", "rerank", "count"))
 """Families of operations that can be done twice: what a first one came to is nobody's but the caller's."""
-UNNAMED: Final = frozenset(("models", "stored", "passthrough"))
-"""Families in which the body names no model of the gateway's."""
-WAITS: Final = (b"x-stainless-read-timeout", b"x-stainless-timeout")
-"""In which headers SDKs say how long they wait, in seconds."""
-QUEUE_MS: Final = b"x-ag-queue-ms"
-QUEUED: Final = ((QUEUE_MS, b""),)
-MAX_REROUTES: Final = 8
-"""How often policies may send one request to another model before that is taken for a circle."""
 _INTERNAL: Final = Refused(
     "internal_error", "The gateway failed at this request. Its trace id says which one.", status=500
 )

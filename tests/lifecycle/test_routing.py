@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.lifecycle.kit import ASKED, House, Line, Scripted, completion, configured, consumer, registry, whole
+from tests.lifecycle.kit import ASKED, House, Line, Scripted, completion, configured, consumer, registry, rule, whole
 from tests.lifecycle.test_failover import Hosts, failing
+from trustgate import Proceed, RequestContext
 from trustgate.config.records import (
     AnyRecord,
     ApiKeyAuth,
@@ -323,3 +324,31 @@ async def test_nobody_waits_for_an_explanation() -> None:
     ]
     gate.set()
     assert {(await each).status for each in (inside, waiting)} == {200}
+
+
+# Policies.
+
+
+@pytest.mark.parametrize("stage", ["pre_request", "pre_call"])
+@pytest.mark.parametrize("form", ["quick", "pool:fast", "@openai_compatible/m-one"])
+async def test_a_policy_may_send_a_request_anywhere(stage: str, form: str) -> None:
+    members = (Member(registry_id="r1", model="m-one"),)
+    balancing = LoadBalancing(pool_alias="fast", members=members)
+    line = hosts("r1", "r2")
+    names = ("r1", "r2")
+    routed = consumer(*names, lb_config=balancing, aliases={"quick": "pool:fast"})
+
+    def send_on(ctx: RequestContext) -> Proceed | None:
+        return Proceed(model=form) if ctx.body.model == "m-1" else None
+
+    sending: dict[str, Any] = {stage: send_on}
+    at = House(line, rule(**sending), records=configured(*map(registry, names), routed))
+    assert (await at.ask()).status == 200
+    assert [body["model"] for body in line.bodies] == ["m-one"]
+    assert form.startswith("@") or line.order == ["r1"]
+
+
+async def test_a_policy_that_names_nothing_is_told_so() -> None:
+    line = hosts("r1")
+    at = House(line, rule(pre_request=lambda: Proceed(model="pool:none")), records=configured(registry(), consumer()))
+    assert (await at.ask()).error["code"] == "invalid_model"

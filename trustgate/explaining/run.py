@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from trustgate.admission.consumer import Admitted, caller_of
 from trustgate.admission.operation import Asked
+from trustgate.choosing import Chooser
 from trustgate.config.snapshot import Snapshot
 from trustgate.contract.context import RequestContext
 from trustgate.contract.errors import Refused
@@ -55,7 +56,15 @@ class DryRun(Lifecycle):
     def __init__(self, parts: Parts, limits: Limits, version: str, *, ask_services: bool) -> None:
         quick = replace(limits, throttle_wait=0.0)
         dry = replace(parts, services=looking(parts.services, ask_services=ask_services))
-        super().__init__(dry, Nowhere(), limits=quick, version=version, emit=lambda _: None, forwarder=NotSending())
+        super().__init__(
+            dry,
+            Nowhere(),
+            limits=quick,
+            version=version,
+            emit=lambda _: None,
+            forwarder=NotSending(),
+            choosing=NotWaiting,
+        )
         self._snapshot: Snapshot | None = None
 
     async def explain(self, snapshot: Snapshot, asked: Hypothetical) -> Explanation:
@@ -80,8 +89,12 @@ class DryRun(Lifecycle):
         assert isinstance(arrival, Hypothetical), "nobody else is served here"
         return exchange.ready.suppose(arrival.admitted)
 
+
+class NotWaiting(Chooser):
+    """Chooses, and waits for nobody."""
+
     async def wait(self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, choice: Choice) -> None:
-        """Nobody waits for an explanation: it ends here."""
+        """Raise Refused: the request ends here."""
         _end()
 
 
