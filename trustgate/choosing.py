@@ -119,6 +119,8 @@ def wanting(exchange: Exchange, caller: CallerReady, ctx: RequestContext) -> Req
 def deadline(started: float, ctx: RequestContext, most: float) -> float:
     """Return when no other attempt begins (monotonic seconds, 0: never): by the time that the caller says it waits, and
     by the consumer's budget."""
+    if not most and WAITS[0] not in ctx.headers and WAITS[1] not in ctx.headers:
+        return 0.0
     waits = [float(said) for name in WAITS if (said := ctx.headers.get(name, b"")).replace(b".", b"", 1).isdigit()]
     left = min([*(each for each in waits if each > 0), *((most,) if most else ())], default=0.0)
     return monotonic() - (perf_counter() - started) + left if left else 0.0

@@ -1,8 +1,9 @@
 """Whether a stream has begun to be one: its first event is held until it is there, for so long and so many bytes."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic
+from typing import Any
 
 from msgspec import Struct
 
@@ -19,9 +20,13 @@ class Hold(Struct, frozen=True, kw_only=True):
 
 
 class Held:
-    """A stream of which something was read already, and perhaps is being read."""
+    """A stream of which something was read already, and perhaps is being read.
 
-    __slots__ = ("_parts", "_reading", "_upstream", "headers", "status")
+    `chunk` returns the next bytes as they arrived, and raises UpstreamFailure; once nothing is held any more it is the
+    stream's own, for it is called for every piece.
+    """
+
+    __slots__ = ("_parts", "_reading", "_upstream", "chunk", "headers", "status")
 
     def __init__(self, upstream: Upstream, parts: Sequence[bytes], reading: "asyncio.Task[bytes] | None") -> None:
         self.status = upstream.status
@@ -29,16 +34,17 @@ class Held:
         self._upstream = upstream
         self._parts = list(reversed(parts))
         self._reading = reading
+        self.chunk: Callable[[], Coroutine[Any, Any, bytes]] = self._next
 
     @property
     def begun(self) -> bytes:
         """What was read already and is not yet passed on."""
         return b"".join(reversed(self._parts))
 
-    async def chunk(self) -> bytes:
-        """Return the next bytes as they arrived. Raises UpstreamFailure."""
+    async def _next(self) -> bytes:
         if self._parts:
             return self._parts.pop()
+        self.chunk = self._upstream.chunk
         if self._reading is not None:
             reading, self._reading = self._reading, None
             return await reading
