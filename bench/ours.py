@@ -76,6 +76,10 @@ def start_trustgate(site: Site, *, consumers: int = 1) -> Running:
         raise
 
 
+IDLE = 20.0
+"""Seconds after which a connection that nobody used is not used again."""
+
+
 class Admin:
     """The admin API over kept-alive connections, one for each thread that calls."""
 
@@ -99,10 +103,12 @@ class Admin:
 
     @contextmanager
     def _connection(self) -> Iterator[HTTPConnection]:
-        if not hasattr(self.local, "connection"):
+        used = getattr(self.local, "used", -IDLE)
+        if time.monotonic() - used >= IDLE:  # the server may have closed one that was not used for long
             self.local.connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             yield self.local.connection
+            self.local.used = time.monotonic()
         except OSError as error:
             raise CannotRun(f"the admin API broke off: {error!r}") from error
 
