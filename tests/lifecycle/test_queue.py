@@ -145,7 +145,7 @@ async def test_a_refusal_behind_the_queue_gives_up_the_place() -> None:
 
 
 async def test_one_that_asks_a_hundred_times_as_often_slows_nobody_down() -> None:
-    """The others' p95 stays within a tenth of what it is alone, and a bit for the machine of the test."""
+    """The others' p95 stays within a tenth of what it is alone."""
     line = Busy(0.1, spread=0.4)
     house = House(line, records=records(50, greedy=1, modest=1))
 
@@ -172,7 +172,7 @@ async def test_one_that_asks_a_hundred_times_as_often_slows_nobody_down() -> Non
     going = False
     await asyncio.gather(*greedy, *crowd)
     assert line.most == 50
-    assert beside[37] <= alone[37] * 1.1 + 0.02, (alone[37], beside[37])
+    assert beside[37] <= alone[37] * 1.1, (alone[37], beside[37])
 
 
 # Gates by themselves.
