@@ -8,7 +8,7 @@ import logging
 import re
 from typing import Final
 
-from trustgate.contract.context import RequestContext
+from trustgate.contract.context import Operation, RequestContext
 from trustgate.contract.ports import Cache, StateUnavailable
 
 KEPT: Final = 30 * 24 * 3600.0
@@ -31,44 +31,50 @@ class Affinity:
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
-    async def home(self, ctx: RequestContext, item: str) -> str:
-        """Return the account that has what a request goes on from, or asks for; empty where nobody knows."""
-        named = item if ctx.operation.family == "stored" else self._previous(ctx) or self._file(ctx)
-        if not named:
-            return ""
+    async def home(self, ctx: RequestContext, named: str) -> str:
+        """Return the account that has what is named; empty where nobody knows."""
         try:
             found = await self._cache.get(_key(ctx, named))
         except StateUnavailable as error:
-            log.warning("where an answer lives is not known: %s", error)
+            log.warning("where %s lives is not known: %s", named[:255], error)
             return ""
         return found.decode() if found else ""
 
-    async def keep(self, ctx: RequestContext, account: str, begun: bytes) -> None:
-        """Remember where an answer lives that began so, or a file that was sent past us."""
-        passed = ctx.operation.family == "passthrough"
-        if not passed and ctx.operation.name != "responses":
-            return
-        found = (_FILE_ID if passed else _ID).search(begun, 0, BEGINNING)
-        if found is None:
-            return
+    async def keep(self, ctx: RequestContext, account: str, name: str) -> None:
+        """Remember which account has something."""
         try:
-            await self._cache.set(_key(ctx, found[1].decode()), account.encode(), ttl=KEPT)
+            await self._cache.set(_key(ctx, name), account.encode(), ttl=KEPT)
         except StateUnavailable as error:
-            log.warning("where an answer lives cannot be remembered: %s", error)
+            log.warning("where %s lives cannot be remembered: %s", name[:255], error)
 
-    def _file(self, ctx: RequestContext) -> str:
-        raw = ctx.body.raw
-        if ctx.operation.family != "chat" or len(raw) > MOST or raw.find(_FILE) < 0:
-            return ""
-        found = _NAMED_FILE.search(raw)
-        return found[1].decode() if found else ""
 
-    def _previous(self, ctx: RequestContext) -> str:
-        if ctx.operation.name != "responses" or ctx.body.raw.find(_PREVIOUS) < 0:
-            return ""
+def made(operation: Operation, begun: bytes) -> str:
+    """Return the id of what a provider made and keeps: an answer that begins so, or a file that was sent past us."""
+    if operation.name == "responses":
+        found = _ID.search(begun, 0, BEGINNING)
+    elif operation.family == "passthrough":
+        found = _FILE_ID.search(begun, 0, BEGINNING)
+    else:
+        return ""
+    return found[1].decode() if found else ""
+
+
+def named(ctx: RequestContext, item: str) -> str:
+    """Return the id of what a request goes on from, or asks for, and a provider keeps; empty where it names none."""
+    if ctx.operation.family == "stored":
+        return item
+    raw = ctx.body.raw
+    if ctx.operation.family != "chat":
+        return ""
+    if ctx.operation.name == "responses" and raw.find(_PREVIOUS) >= 0:
         body = ctx.body.json()
-        named = body.get("previous_response_id") if isinstance(body, dict) else None
-        return named if isinstance(named, str) else ""
+        previous = body.get("previous_response_id") if isinstance(body, dict) else None
+        if isinstance(previous, str):
+            return previous
+    if len(raw) > MOST or raw.find(_FILE) < 0:
+        return ""
+    found = _NAMED_FILE.search(raw)
+    return found[1].decode() if found else ""
 
 
 def _key(ctx: RequestContext, id_: str) -> str:

@@ -8,12 +8,13 @@ from typing import Final
 from trustgate.contract.context import RequestContext
 from trustgate.contract.errors import Refused
 from trustgate.contract.event import PolicyFinding
+from trustgate.contract.lens import Answered
 from trustgate.contract.speech import Hearing, Spoken, Verbatim
 from trustgate.contract.upstream import Header, Upstream, UpstreamFailure
 from trustgate.contract.verdict import Answer, Deny
 from trustgate.enforcement.chain import Chains
 from trustgate.enforcement.run import Runner
-from trustgate.forwarding.exchange import Forwarded, refusal
+from trustgate.forwarding.exchange import Forwarded, Proof, refusal
 from trustgate.forwarding.headers import content_type, lookup, returned
 from trustgate.policed import stopped_by
 from trustgate.providers.answers import answer_lens
@@ -41,52 +42,48 @@ class Carrier:
         self._most = most
         self._hold_back = hold
 
-    async def prove(
-        self, exchange: Exchange, ctx: RequestContext, spoken: Spoken, upstream: Upstream
-    ) -> tuple[Upstream, str]:
-        """Read a whole answer, or a stream up to its first event. Returns it with all of that still in it, and what is
-        wrong with it, if anything is. Raises UpstreamFailure, Refused."""
+    async def prove(self, ctx: RequestContext, spoken: Spoken, upstream: Upstream) -> Proof:
+        """Read a whole answer, or a stream up to its first event. Raises UpstreamFailure, Refused."""
         heads, hearing = lookup(upstream.headers), spoken.hearing
         encoded = b"content-encoding" in heads
-        proved: Upstream = upstream
         try:
-            if is_live(upstream.status, heads, hearing, stream=ctx.body.stream):
-                if encoded:
-                    return upstream, ""
-                begun, wrong = await held(upstream, hearing.lens, self._hold_back)
-                exchange.begun = begun.begun
-                return begun, wrong
-            raw = await buffered.read_bounded(upstream, heads, self._most)
-            proved = Kept(upstream.status, upstream.headers, [raw])
-            await upstream.aclose()
-            if not encoded:
-                exchange.begun = raw
-                exchange.judged = raw, buffered.judge(upstream.status, raw, hearing.lens, upstream.headers)
+            live = is_live(upstream.status, heads, hearing, stream=ctx.body.stream)
         except Refused as refused:
-            if proved is upstream and refused.code != IGNORED:
-                await upstream.aclose()
-                raise
-            return proved, refused.code
-        except BaseException:
-            await upstream.aclose()
-            raise
-        return proved, ""
+            return Proof(upstream=upstream, heads=heads, live=False, wrong=refused.code)
+        if live:
+            if encoded:
+                return Proof(upstream=upstream, heads=heads, live=True)
+            begun, wrong = await held(upstream, hearing.lens, self._hold_back)
+            return Proof(upstream=begun, heads=heads, live=True, begun=begun.begun, wrong=wrong)
+        raw = await buffered.read_bounded(upstream, heads, self._most)
+        await upstream.aclose()
+        kept = Kept(upstream.status, upstream.headers, [raw])
+        if encoded:
+            return Proof(upstream=kept, heads=heads, live=False)
+        try:
+            said = buffered.judge(upstream.status, raw, hearing.lens, upstream.headers)
+        except Refused as refused:
+            return Proof(upstream=kept, heads=heads, live=False, begun=raw, wrong=refused.code)
+        return Proof(upstream=kept, heads=heads, live=False, begun=raw, said=said)
 
     async def carry(
         self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, forwarded: Forwarded
     ) -> Whole | Passing:
         """Return what goes to the caller. Raises Refused for what cannot go there."""
         provider, hearing, record = forwarded.target.provider, forwarded.spoken.hearing, exchange.record
-        live, upstream = False, forwarded.upstream
-        heads = lookup(upstream.headers)
+        live, upstream, proof = False, forwarded.upstream, forwarded.proof
+        heads = lookup(upstream.headers) if proof is None else proof.heads
         exchange.extra.append((b"x-selected-provider", provider.encode()))
         if record.model != record.requested_model:
             exchange.extra.append((b"x-selected-model", record.model.encode("latin-1", "replace")))
         try:
             if encoding := heads.get(b"content-encoding"):
-                upstream = decoded(upstream, encoding)
+                upstream, proof = decoded(upstream, encoding), None
                 heads = lookup(upstream.headers)
-            live = is_live(upstream.status, heads, hearing, stream=ctx.body.stream)
+            if proof is not None and proof.wrong != IGNORED:
+                live = proof.live
+            else:
+                live = is_live(upstream.status, heads, hearing, stream=ctx.body.stream)
             if live:
                 return await self._carry_live(
                     exchange, caller, ctx, upstream, spoken=forwarded.spoken, provider=provider
@@ -99,7 +96,8 @@ class Carrier:
                 record.provider_seconds = perf_counter() - exchange.forwarded_from
                 await upstream.aclose()
         answer = Whole(status=upstream.status, headers=returned(upstream.headers), body=raw)
-        return await self._carry_whole(exchange, caller, ctx, answer, forwarded.spoken)
+        known = proof.said if proof is not None else None
+        return await self._carry_whole(exchange, caller, ctx, answer, forwarded.spoken, known=known)
 
     async def carry_kept(
         self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, answer: Answer
@@ -116,15 +114,21 @@ class Carrier:
         return await self._carry_live(exchange, caller, ctx, kept, spoken=spoken, provider=exchange.answered_by)
 
     async def _carry_whole(
-        self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, answer: Whole, spoken: Spoken
+        self,
+        exchange: Exchange,
+        caller: CallerReady,
+        ctx: RequestContext,
+        answer: Whole,
+        spoken: Spoken,
+        *,
+        known: Answered | None = None,
     ) -> Whole:
+        """`known` is what the answer says of itself, where that was read already."""
         status, headers, raw = answer.status, answer.headers, answer.body
         hearing, record = spoken.hearing, exchange.record
         if status >= 400:
             return _failed(exchange, status, headers, raw, hearing)
-        if exchange.judged is not None and exchange.judged[0] is raw:
-            said = exchange.judged[1]
-        else:
+        if (said := known) is None:
             said = hearing.lens.answer(raw) if hearing.unbounded else buffered.judge(status, raw, hearing.lens, headers)
         if said is not None:
             record.usage, record.finish_reason, record.service_tier = said.usage, said.finish_reason, said.service_tier

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from trustgate.affinity import Affinity
+from trustgate.affinity import Affinity, named
 from trustgate.contract.context import RequestContext
 from trustgate.contract.errors import Refused
 from trustgate.contract.ports import Cache
@@ -19,8 +19,6 @@ from trustgate.policed import chosen, reread, stopped_by
 from trustgate.ready import CallerReady
 from trustgate.underway import Exchange
 
-LIVING: Final = frozenset(("response", "response_input_items", "response_cancel", "response_delete"))
-"""Operations that ask for an answer that a provider keeps."""
 UNNAMED: Final = frozenset(("models", "stored", "passthrough"))
 """Families in which the body names no model of the gateway's."""
 WAITS: Final = (b"x-stainless-read-timeout", b"x-stainless-timeout")
@@ -81,8 +79,8 @@ class Chooser:
         wanted = exchange.wanted or caller.pool.wanted(ctx.body.model)
         exchange.leave()
         choice = exchange.choice = caller.pool.choose(ctx.operation, wanted, item)
-        if choice.several and (ctx.operation.family == "chat" or ctx.operation.name in LIVING):
-            home = await self.affinity.home(ctx, item)
+        if choice.several and (living := named(ctx, item)):
+            home = await self.affinity.home(ctx, living)
             if home:
                 choice.only(home)
         if choice.prepares:

@@ -15,11 +15,12 @@ from trustgate.admission.form import check_media, check_size
 from trustgate.admission.operation import Asked, ask
 from trustgate.admission.plan import charge
 from trustgate.admission.session import session_id
+from trustgate.affinity import made
 from trustgate.browsing import allow_browser, preflight
 from trustgate.carrying import JSON, Carrier
 from trustgate.choosing import Chooser, deadline, wanting
 from trustgate.config.snapshot import Snapshot
-from trustgate.contract.context import Body, RequestContext
+from trustgate.contract.context import Body, Operation, RequestContext
 from trustgate.contract.errors import Refused
 from trustgate.contract.ports import StateUnavailable
 from trustgate.contract.speech import Spoken
@@ -29,10 +30,10 @@ from trustgate.contract.upstream import Transport
 from trustgate.contract.verdict import Answer
 from trustgate.enforcement.chain import Chains
 from trustgate.enforcement.run import Ruling, Runner
-from trustgate.forwarding.exchange import Ask, Forwarded, Forwarder, Forwards
+from trustgate.forwarding.exchange import BAD, Ask, Forwarded, Forwarder, Forwards
 from trustgate.forwarding.models import by_id, list_models, render_models
 from trustgate.parts import Parts
-from trustgate.policed import answer_of, chosen, outcome_of, reread, stopped_by
+from trustgate.policed import answer_of, outcome_of, reread, stopped_by
 from trustgate.providers.asked import read_body
 from trustgate.providers.counting import estimated_count
 from trustgate.providers.speech import Asking, speak
@@ -223,8 +224,8 @@ class Lifecycle:
         forwarded = await self._forward(exchange, caller, ctx, asked, arrival)
         exchange.record.forwarded_at = perf_counter()
         reply = await self._carrier.carry(exchange, caller, ctx, forwarded)
-        if operation.family == "passthrough" and isinstance(reply, Whole) and reply.status < 300:
-            await self._chooser.affinity.keep(ctx, forwarded.target.account, reply.body)
+        if len(caller.pool.targets) > 1 and (name := _made(operation, forwarded, reply)):
+            await self._chooser.affinity.keep(ctx, forwarded.target.account, name)
         return reply
 
     def admit(
@@ -301,7 +302,7 @@ class Lifecycle:
         def say(target: Target) -> Spoken:
             now = exchange.ctx
             assert now is not None, "what is forwarded was admitted"
-            exchange.chosen = chosen(target, now.body)
+            exchange.target = target
             return speak(
                 Asking(
                     operation=now.operation,
@@ -324,18 +325,15 @@ class Lifecycle:
                 agent=ctx.headers.get(b"user-agent"),
                 traceparent=exchange.trace.traceparent(),
                 decide=decide,
-                prove=partial(self._carrier.prove, exchange, ctx) if ctx.operation.family in PROVED else None,
+                prove=partial(self._carrier.prove, ctx) if ctx.operation.family in PROVED else None,
                 patience=self._limits.provider_max_retries if ctx.operation.family in PROVED else 0,
                 deadline=deadline(exchange.record.started, ctx, choice.rules.max_latency),
             ),
             choice,
             exchange.attempts,
         )
-        if choice.rules.hedge is not None and exchange.ctx is not None:  # another one may have been spoken to since
-            exchange.chosen = chosen(forwarded.target, exchange.ctx.body)
+        exchange.target = forwarded.target  # which need not be the last that was spoken to
         exchange.record.model, exchange.record.prices = forwarded.spoken.model, forwarded.target.prices
-        if choice.several and exchange.begun and not forwarded.spoken.translated:
-            await self._chooser.affinity.keep(ctx, forwarded.target.account, exchange.begun)
         if losses := forwarded.spoken.losses:
             exchange.record.dropped_params = losses
             exchange.extra.append((b"x-ag-dropped-params", ", ".join(losses).encode("ascii", "replace")))
@@ -346,6 +344,13 @@ def _expect_array(exchange: Exchange, ctx: RequestContext, arrival: Arrival) -> 
     """Gemini's streams are an array of JSON for those who do not ask for events."""
     if ctx.operation.stream and ctx.operation.dialect == "gemini" and "alt=sse" not in arrival.query:
         exchange.array = JsonArray(SSE)
+
+
+def _made(operation: Operation, forwarded: Forwarded, reply: Whole | Passing) -> str:
+    """Return the id of what a provider made and keeps, empty where it made nothing like that."""
+    if forwarded.proof is not None:
+        return "" if forwarded.spoken.translated else made(operation, forwarded.proof.begun)
+    return made(operation, reply.body) if isinstance(reply, Whole) and reply.status < BAD else ""
 
 
 async def _one_by_one(left: Sequence[Awaitable[None]]) -> None:

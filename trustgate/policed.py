@@ -55,7 +55,7 @@ def outcome_of(exchange: Exchange, pricing: Pricing) -> Outcome:
         status=record.status,
         usage=record.usage,
         cost=record.cost,
-        target=exchange.chosen,
+        target=None if exchange.target is None or exchange.ctx is None else chosen(exchange.target, exchange.ctx.body),
         refused=record.reason,
         answered_by=exchange.answered_by,
         complete=record.complete,

@@ -8,10 +8,10 @@ from typing import Final, Protocol
 
 from msgspec.structs import replace
 
-from trustgate.contract.context import Chosen, Dialect, RequestContext
+from trustgate.contract.context import Dialect, RequestContext
 from trustgate.contract.errors import Refused
 from trustgate.contract.event import Attempt, PolicyFinding
-from trustgate.contract.lens import Answered
+from trustgate.contract.target import Target
 from trustgate.contract.upstream import Header
 from trustgate.contract.usage import Usage
 from trustgate.enforcement.told import add_headers
@@ -84,22 +84,20 @@ class Exchange:
         "answered_by",
         "array",
         "attempts",
-        "begun",
         "caller",
         "choice",
-        "chosen",
         "ctx",
         "dialect",
         "extra",
         "forwarded_from",
         "headers",
         "item",
-        "judged",
         "ready",
         "record",
         "refused",
         "reply",
         "sent",
+        "target",
         "trace",
         "trail",
         "wanted",
@@ -115,12 +113,10 @@ class Exchange:
         self.trail = Trail()
         self.answered_by = ""
         self.item = ""
-        self.begun = b""
         self.choice: Choice | None = None
         self.wanted: Wanted | None = None
-        self.judged: tuple[bytes, Answered | None] | None = None
         self.refused: Refused | None = None
-        self.chosen: Chosen | None = None
+        self.target: Target | None = None
         self.sent: Sent | None = None
         self.attempts: list[Attempt] = []
         self.extra: list[Header] = []
@@ -131,9 +127,9 @@ class Exchange:
         self.headers: list[Header] = []
 
     def leave(self) -> None:
-        """The target that was chosen is not asked any more."""
+        """The target that was chosen is not asked any more, and nobody else will be."""
         if self.choice is not None:
-            self.choice.left()
+            self.choice.ended()
 
     def tell(self, headers: Sequence[Header]) -> None:
         """Tell the caller this too; what it is told already it is not told twice."""

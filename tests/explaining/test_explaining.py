@@ -1,7 +1,9 @@
 """Requests explained: real ones as they went, hypothetical ones as they would go, and neither changes anything."""
 
+import gc
 import json
 from collections.abc import Sequence
+from types import FunctionType, ModuleType
 from typing import Any
 
 import msgspec
@@ -9,13 +11,16 @@ import pytest
 
 from tests.lifecycle.kit import ASKED, House, Line, configured, consumer, registry, rule, whole
 from tests.plugins.house import rule_of
-from trustgate import Deny, Proceed
+from trustgate import Body, Deny, Proceed, RequestContext, Services
 from trustgate.config.records import AnyRecord, ModelPolicy
+from trustgate.config.snapshot import Snapshot
 from trustgate.contract.errors import Refused
 from trustgate.contract.upstream import UpstreamFailure
 from trustgate.explaining.report import Explanation
 from trustgate.explaining.traces import Traces
+from trustgate.forwarding.health import Health
 from trustgate.state.memory_cache import MemoryCache
+from trustgate.telemetry.record import Record
 from trustgate_plugins import (
     model_allowlist,
     rate_limiter,
@@ -241,3 +246,26 @@ async def test_other_processes_find_what_is_shared() -> None:
     assert found is not None
     assert json.loads(msgspec.json.encode(found)) == json.loads(msgspec.json.encode(await mine.find("g1", trace_id)))
     assert await theirs.find("g2", trace_id) is None
+
+
+async def test_what_is_kept_of_a_request_holds_nothing_that_it_said() -> None:
+    """Nor its body, which may be of any size, nor its headers, in which keys are."""
+    house = House(Line(whole), records=configured(registry("r1"), registry("r2"), consumer("r1", "r2")))
+    await house.ask()
+    assert house.records
+    held = reachable(house.traces)
+    assert any(isinstance(each, Record) for each in held), "it looks where it has to"
+    assert not [each for each in held if isinstance(each, Body | RequestContext)]
+
+
+def reachable(root: object) -> list[object]:
+    """Return all that an object holds, directly or not, but for what belongs to the program or to its configuration."""
+    seen: dict[int, object] = {}
+    waiting = [root]
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen or isinstance(each, type | ModuleType | FunctionType | Services | Health | Snapshot):
+            continue
+        seen[id(each)] = each
+        waiting += gc.get_referents(each)
+    return list(seen.values())

@@ -7,7 +7,8 @@ import pytest
 
 from tests.lifecycle.kit import Caller, House, Scripted, Told, configured, consumer, gateway, live, registry
 from tests.lifecycle.test_failover import Hosts, failing
-from trustgate.config.records import AnyRecord
+from tests.lifecycle.test_hedging import Slow
+from trustgate.config.records import AnyRecord, Hedging, LoadBalancing
 from trustgate.contract.ports import StateUnavailable
 from trustgate.state.memory_cache import MemoryCache
 
@@ -39,13 +40,13 @@ def answering(host: str, *, streamed: bool = False) -> Any:
     return answer
 
 
-def house(line: Hosts, **fields: Any) -> House:
+def house(line: Hosts, *, lb_config: LoadBalancing | None = None, **fields: Any) -> House:
     records: list[AnyRecord] = [gateway()]
     records += [
         registry(name, provider="openai", provider_options={"base_url": f"http://{name}.test/v1"})
         for name in line.hosts
     ]
-    return House(line, records=configured(*records, consumer(*line.hosts)), **fields)
+    return House(line, records=configured(*records, consumer(*line.hosts, lb_config=lb_config)), **fields)
 
 
 async def ask(at: House, previous: str = "", *, streamed: bool = False) -> tuple[Told, str]:
@@ -141,3 +142,17 @@ async def test_a_file_is_asked_for_where_it_was_uploaded(file_id: str) -> None:
         body = {"model": "m-1", "input": [{"role": "user", "content": content}]}
         assert (await at.ask(body, path=PATH)).status == 200
     assert line.order[before:] == ["r2"] * 4
+
+
+async def test_of_two_that_are_asked_at_once_the_one_that_answered_has_it() -> None:
+    """The other one had begun a stream too, and nobody heard it."""
+    line = Slow("r1", r1=answering("r1", streamed=True), r2=answering("r2", streamed=True), r3=answering("r3"))
+    balancing = LoadBalancing(algorithm="round-robin", hedging=Hedging(after_ms=20))
+    at = house(line, lb_config=balancing)
+    told, id_ = await ask(at, streamed=True)
+    assert told.status == 200
+    assert id_.startswith("resp_r2")
+    line.gates["r1"].set()
+    before = len(line.calls)
+    await ask(at, id_, streamed=True)
+    assert line.order[before:] == ["r2"]

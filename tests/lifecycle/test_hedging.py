@@ -54,6 +54,13 @@ def house(line: Hosts, hedging: Hedging | None = SOON, *rules: Any, **fields: An
     return House(line, *rules, records=records, **fields)
 
 
+async def in_time_for_a_second() -> None:
+    """Return when a second target was asked for a request that came later: so it would have been for one before."""
+    line = Slow("r1", r1=whole, r2=whole)
+    assert (await house(line).ask()).status == 200
+    assert line.cancelled == ["r1"]
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_the_second_answers_and_the_first_is_cancelled(streamed: bool) -> None:
     answer: Callable[[], Upstream] = (lambda: live(*stream("Hi"))) if streamed else whole
@@ -131,7 +138,7 @@ async def test_while_too_little_is_known_nobody_is_asked_twice() -> None:
     line = Slow("r1", r1=whole, r2=whole)
     at = house(line, Hedging())
     asking = asyncio.create_task(at.ask())
-    await asyncio.sleep(0.1)
+    await in_time_for_a_second()
     assert line.order == ["r1"]
     line.gates["r1"].set()
     assert (await asking).status == 200
@@ -141,7 +148,7 @@ async def test_it_is_off_unless_it_is_asked_for() -> None:
     line = Slow("r1", r1=whole, r2=whole)
     at = house(line, None)
     asking = asyncio.create_task(at.ask())
-    await asyncio.sleep(0.1)
+    await in_time_for_a_second()
     assert line.order == ["r1"]
     line.gates["r1"].set()
     assert (await asking).status == 200
@@ -151,7 +158,7 @@ async def test_where_policies_decide_about_targets_nobody_is_asked_twice() -> No
     line = Slow("r1", r1=whole, r2=whole)
     at = house(line, SOON, rule(pre_call=lambda: None))
     asking = asyncio.create_task(at.ask())
-    await asyncio.sleep(0.1)
+    await in_time_for_a_second()
     assert line.order == ["r1"]
     line.gates["r1"].set()
     assert (await asking).status == 200
@@ -176,3 +183,66 @@ async def test_places_are_given_back() -> None:
     at = House(line, records=records)
     for _ in range(5):
         assert (await at.ask()).status == 200
+
+
+def under_way(health: Health, *names: str) -> list[int]:
+    return [health.figures(name, "m-1").in_flight for name in names]
+
+
+async def test_whoever_failed_is_under_way_no_more() -> None:
+    line = Slow("r1", r1=failing(500), r2=failing(500), r3=whole)
+    health = Health()
+    at = house(line, health=health)
+    asking = asyncio.create_task(at.ask())
+    await line.both()
+    line.gates["r1"].set()
+    assert (await asking).status == 200
+    assert under_way(health, "r1", "r2", "r3") == [0, 0, 0]
+
+
+async def test_two_that_answer_at_once_are_one_answer() -> None:
+    answers = {name: whole() for name in ("r1", "r2")}
+    line = Slow("r1", "r2", r1=lambda: answers["r1"], r2=lambda: answers["r2"])
+    health = Health()
+    at = house(line, health=health)
+    asking = asyncio.create_task(at.ask())
+    await line.both()
+    for gate in line.gates.values():
+        gate.set()
+    assert (await asking).status == 200
+    assert under_way(health, "r1", "r2") == [0, 0]
+    assert [answer.closed for answer in answers.values()] == [True, True]
+    event = at.event
+    assert event.request.registry_id == event.attempts[-1].registry_id
+    assert [each.attempt for each in event.attempts] == [1, 2]
+
+
+async def test_a_second_that_cannot_be_told_leaves_the_first_alone() -> None:
+    """Who refuses to lose a parameter is not asked in a language that has none for it."""
+    line = Slow("r1", r1=whole, r2=whole)
+    balancing = LoadBalancing(algorithm="round-robin", hedging=SOON)
+    strict = consumer("r1", "r2", lb_config=balancing, strict_translation=True)
+    health = Health()
+    at = House(line, records=configured(registry("r1"), registry("r2", provider="anthropic"), strict), health=health)
+    asking = asyncio.create_task(at.ask(ASKED | {"logit_bias": {"50256": -100}}))
+    await in_time_for_a_second()
+    line.gates["r1"].set()
+    assert (await asking).status == 200
+    assert line.order == ["r1"]
+    assert under_way(health, "r1", "r2") == [0, 0]
+
+
+async def test_one_that_is_being_tried_is_no_second() -> None:
+    now = 0.0
+    health = Health(now=lambda: now)
+    for _ in range(3):
+        health.failed("r2", "m-1")
+    now = 1.5
+    assert health.enter("r2", "m-1"), "somebody else tries it"
+    line = Slow("r1", r1=whole, r2=whole)
+    at = house(line, health=health)
+    asking = asyncio.create_task(at.ask())
+    await in_time_for_a_second()
+    line.gates["r1"].set()
+    assert (await asking).status == 200
+    assert line.order == ["r1"]

@@ -33,11 +33,22 @@ class Busy(Line):
         self._spread = spread
         self._chance = Random(4)
         self.under_way = self.most = 0
+        self._wanted = 0
+        self._reached = asyncio.Event()
+
+    async def working_on(self, number: int) -> None:
+        """Wait until it works on so many at once."""
+        self._wanted = number
+        self._reached.clear()
+        async with asyncio.timeout(10):
+            await self._reached.wait()
 
     async def send(self, call: Call) -> Upstream:
         self.calls.append(call)
         self.under_way += 1
         self.most = max(self.most, self.under_way)
+        if self.under_way >= self._wanted:
+            self._reached.set()
         try:
             await asyncio.sleep(self.seconds * (1 + self._spread * (2 * self._chance.random() - 1)))
         finally:
@@ -166,7 +177,7 @@ async def test_one_that_asks_a_hundred_times_as_often_slows_nobody_down() -> Non
             await ask(house, "greedy")
 
     crowd = [asyncio.create_task(keep_asking()) for _ in range(100)]
-    await asyncio.sleep(0.05)
+    await line.working_on(50)
     beside = await modestly(40)
     assert line.under_way >= 45, "it is full"
     going = False

@@ -22,6 +22,8 @@ from trustgate.config.records import (
 )
 from trustgate.contract.strategy import Tier
 from trustgate.contract.upstream import Call, Upstream
+from trustgate.forwarding.gates import Gate
+from trustgate.forwarding.health import Health
 
 pytestmark = pytest.mark.anyio
 
@@ -308,14 +310,27 @@ async def test_a_choice_that_asks_somebody_is_explained_without_asking() -> None
     assert line.calls == []
 
 
+class Watched(Health):
+    """Tells when somebody begins to wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited_for = asyncio.Event()
+
+    def gate(self, account: str, capacity: int) -> Gate:
+        self.waited_for.set()
+        return super().gate(account, capacity)
+
+
 async def test_nobody_waits_for_an_explanation() -> None:
     gate = asyncio.Event()
     line = Hosts(r1=lambda: Scripted(gate, completion()))
-    at = house(line, registry("r1", max_concurrency=1))
+    health = Watched()
+    at = House(line, records=configured(registry("r1", max_concurrency=1), consumer("r1")), health=health)
     inside = asyncio.create_task(at.caller().call())
     await line.asked.wait()
     waiting = asyncio.create_task(at.caller().call())
-    await asyncio.sleep(0.01)
+    await health.waited_for.wait()
     async with asyncio.timeout(1):
         explained = await at.dry()
     assert explained.outcome == "forwarded"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from math import ceil
 from random import random
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -44,21 +44,24 @@ class Rules(Struct, frozen=True, kw_only=True):
     hedge: float | None = None
 
 
-NO_RULES = Rules()
+NO_RULES: Final = Rules()
+CHAINED: Final = "it is in the fallback chain"
 
 
 class Choice:
     """One request's. `target` is whom to ask now, and counts as asked until it has `left`."""
 
     __slots__ = (
-        *("_at", "_group", "_health", "_in_chain", "_others", "_since", "_tried", "_turn", "_under_way"),
-        *("order", "queued", "rules", "target"),
+        *("_at", "_chance", "_group", "_health", "_in_chain", "_others", "_since", "_tried", "_turn", "_under_way"),
+        *("order", "prepared", "queued", "rules", "target"),
     )
 
     def __init__(self, group: Group, health: Health, *, chance: Callable[[], float], rules: Rules = NO_RULES) -> None:
         self._group = group
         self._health = health
-        self._turn = Turn(ctx=None, now=monotonic(), chance=chance)
+        self._chance = chance
+        self._turn: Turn | None = None
+        self.prepared: Any = None
         self._tried: set[int] = set()
         self._others: set[int] = set()
         self._in_chain = 0
@@ -78,7 +81,7 @@ class Choice:
     @property
     def prepares(self) -> bool:
         """Whether `prepare` has to be awaited before anybody's turn comes."""
-        return self._group.strategy.prepares and len(self._group.targets) > 1
+        return self.several and self._group.strategy.prepares
 
     @property
     def several(self) -> bool:
@@ -94,15 +97,13 @@ class Choice:
 
     async def prepare(self, ctx: RequestContext) -> None:
         """Find out about the request what the strategy has to know."""
-        prepared = await self._group.strategy.prepare(ctx)
-        self._turn = Turn(ctx=ctx, now=self._turn.now, chance=self._turn.chance, prepared=prepared)
+        self.prepared = await self._group.strategy.prepare(ctx)
 
     def begin(self, ctx: RequestContext | None = None) -> Target | None:
         """Return whom to ask first; None where all who could be asked are full, and one has to `wait`. Raises Refused
         (503) where nobody can be asked now."""
-        turn = self._turn
-        if turn.ctx is None and ctx is not None:
-            self._turn = Turn(ctx=ctx, now=turn.now, chance=turn.chance, prepared=turn.prepared)
+        if self.several:
+            self._turn = Turn(ctx=ctx, now=monotonic(), chance=self._chance, prepared=self.prepared)
         target = self._pick()
         if target is None and self._group.chain:  # whoever is left alone has failed, whatever with
             target = self._chained()
@@ -137,19 +138,19 @@ class Choice:
     def patience(self) -> float | None:
         """For how many seconds a first target is waited for before a second one is asked too; None is for ever."""
         hedge = self.rules.hedge
-        if hedge is None or len(self._group.targets) == 1:
+        if hedge is None or not self.several:
             return None
         return hedge or self.candidate.figures.p95()
 
     def beside(self) -> "Choice | None":
         """Return the choice of somebody else, who is asked at the same time; None where there is nobody."""
-        other = Choice(self._group, self._health, chance=self._turn.chance, rules=self.rules)
+        other = Choice(self._group, self._health, chance=self._chance, rules=self.rules)
         other._turn, other._tried, other.order = self._turn, self._tried, self.order
         return None if other._pick() is None else other
 
     def twin(self) -> "Choice":
         """Return the choice of the same target, which takes its place: one of several that are asked at a time."""
-        twin = Choice(self._group, self._health, chance=self._turn.chance, rules=self.rules)
+        twin = Choice(self._group, self._health, chance=self._chance, rules=self.rules)
         twin.become(self)
         return twin
 
@@ -169,6 +170,11 @@ class Choice:
         """The target that is asked now, as the strategy sees it."""
         assert self._at is not None, "somebody was chosen"
         return self._at
+
+    def ended(self) -> None:
+        """Hear that the request has ended: nothing that it said is remembered."""
+        self.left()
+        self._turn = self.prepared = None
 
     def left(self) -> None:
         """Hear that the target is not asked any more; more than once is as good as once."""
@@ -203,43 +209,44 @@ class Choice:
     def considered(self) -> Sequence[Considered]:
         """Return everybody with the place in which they were, or would be, asked, and with what is known of them."""
         group = self._group
-        everybody = [*zip(group.targets, group.candidates, strict=True), *zip(group.chain, group.chained, strict=True)]
-        model_of = {id(target): candidate.model for target, candidate in everybody}
-        asked = list(dict.fromkeys(map(id, self.order)))
-        left = [target for target, _ in everybody if id(target) not in asked]
-        left.sort(key=lambda target: self._health.pause(target.account, model_of[id(target)]))
-        known = {id(target): target for target, _ in everybody}
-        order = [*(known[each] for each in asked), *left]
-        chain = set(map(id, group.chain))
+        asked = {id(target): at for at, target in reversed(list(enumerate(self.order)))}
+        everybody = [
+            *((target, candidate, "") for target, candidate in zip(group.targets, group.candidates, strict=True)),
+            *((target, candidate, CHAINED) for target, candidate in zip(group.chain, group.chained, strict=True)),
+        ]
+        everybody.sort(
+            key=lambda each: (asked.get(id(each[0]), len(asked)), self._health.pause(each[0].account, each[1].model))
+        )
         return [
             Considered(
                 registry_id=target.registry_id,
                 registry=target.registry,
                 provider=target.provider,
-                model=model_of[id(target)],
+                model=candidate.model,
                 place=place,
-                reason=self._why(target, model_of[id(target)], chained=id(target) in chain),
+                reason=self._standing(target, candidate) or otherwise,
             )
-            for place, target in enumerate(order, start=1)
+            for place, (target, candidate, otherwise) in enumerate(everybody, start=1)
         ]
 
-    def _why(self, target: Target, model: str, *, chained: bool) -> str:
-        pause = self._health.pause(target.account, model)
-        if pause:
+    def _standing(self, target: Target, candidate: Candidate) -> str:
+        """Say why a target cannot be asked now, empty where it can."""
+        if pause := self._health.pause(target.account, candidate.model):
             return f"it failed lately and is left alone for another {pause:.1f} s"
         if why := self._health.why_down(target.account):
             return f"it is down: {why}"
-        if target.capacity and self._health.gate(target.account, target.capacity).full:
-            return "it has as many calls under way as it may have, and requests wait for it"
-        return "it is in the fallback chain" if chained else ""
+        if not candidate.capacity or candidate.figures.in_flight < candidate.capacity:
+            return ""
+        wait = len(self._health.gate(target.account, candidate.capacity))
+        return "it has as many calls under way as it may have" + (", and requests wait for it" if wait else "")
 
     def _pick(self) -> Target | None:
         group = self._group
         free = not (self._tried or group.limited or self._health.anybody_failed)
-        if free:
-            at = 0 if len(group.targets) == 1 else group.strategy.pick(self._turn, None)
+        if self._turn is None:  # there is one and no other
+            at = 0 if free or self._usable(0) else None
         else:
-            at = group.strategy.pick(self._turn, self._usable)
+            at = group.strategy.pick(self._turn, None if free else self._usable)
         if at is None:
             return None
         self._tried.add(at)
@@ -258,7 +265,7 @@ class Choice:
         self.left()
         if not reserved:
             candidate.figures.in_flight += 1
-        self._under_way, self._since = target, monotonic()
+        self._under_way, self._since = target, monotonic() if target.capacity else 0.0
         self._at = candidate
         self.target = target
         self.order.append(target)
@@ -274,13 +281,11 @@ class Choice:
     def nobody(self) -> Refused:
         """Return what a caller is told where nobody can be asked now, with the reason of each."""
         group = self._group
-        pauses = [
-            self._health.pause(target.account, candidate.model)
-            for target, candidate in zip(group.targets, group.candidates, strict=True)
-        ]
+        pairs = list(zip(group.targets, group.candidates, strict=True))
+        pauses = [self._health.pause(target.account, candidate.model) for target, candidate in pairs]
         why = "; ".join(
-            f"{target.registry}: {self._left_alone(target, pause)}"
-            for target, pause in zip(group.targets, pauses, strict=True)
+            f"{target.registry}: {self._standing(target, candidate) or 'it is being tried by another request'}"
+            for target, candidate in pairs
         )
         return Refused(
             "no_backend_available",
@@ -298,20 +303,6 @@ class Choice:
             status=503,
             headers=((b"retry-after", b"%d" % max(1, ceil(expected))),),
         )
-
-    def _left_alone(self, target: Target, pause: float) -> str:
-        if pause:
-            return f"it failed lately and is left alone for another {pause:.1f} s"
-        why = self._health.why_down(target.account)
-        return f"it is down: {why}" if why else "it is being tried by another request"
-
-
-class Single(Strategy):
-    """The only one there is."""
-
-    def pick(self, turn: Turn, usable: Any) -> int | None:
-        """Return it, if it can be asked."""
-        return 0 if usable is None or usable(0) else None
 
 
 class InOrder(Strategy):

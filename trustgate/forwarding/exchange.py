@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from trustgate.contract.errors import Refused
 from trustgate.contract.event import Attempt
+from trustgate.contract.lens import Answered
 from trustgate.contract.speech import Spoken
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import (
@@ -27,7 +28,9 @@ from trustgate.forwarding.choice import Choice
 from trustgate.forwarding.headers import Outgoing
 from trustgate.forwarding.health import Health, fails, retry_after
 
+BAD: Final = 400
 NOT_FOUND: Final = 404
+CANCELLED: Final = "cancelled"
 REFUSED: Final = frozenset((401, 403))
 """What providers answer to a token or a role that has expired."""
 TOO_MANY: Final = 429
@@ -44,12 +47,27 @@ LONGEST_WAIT: Final = 5.0
 """Seconds that a request waits here because a provider asks for it; for longer ones the caller is told."""
 
 
+class Proof(Struct, frozen=True, kw_only=True):
+    """An answer of which as much was read as shows whether it is one, with all of that still in it.
+
+    `begun` is what was read: all of a whole answer, and of one that is `live` the beginning; `said` is what a whole one
+    says of itself. `wrong` is the code of what is wrong with it, if anything is.
+    """
+
+    upstream: Upstream
+    heads: Mapping[bytes, bytes]
+    live: bool
+    begun: bytes = b""
+    said: Answered | None = None
+    wrong: str = ""
+
+
 class Ask(Struct, frozen=True, kw_only=True):
     """What is to be forwarded. `speak` says it in a target's own language, and raises Refused where it cannot.
 
     `decide` is asked before each target but the first, about which it was asked already; it raises Refused. `prove`
-    reads of an answer as much as shows whether it is one, and returns it with that still in it and what is wrong with
-    it, if anything is; without it nothing is asked twice that may have been done once. `patience` are the rounds
+    reads of an answer as much as shows whether it is one; without it nothing is asked twice that may have been done
+    once. `patience` are the rounds
     through all targets after the first, `deadline` is when no other attempt begins (monotonic seconds, 0: never).
     """
 
@@ -58,7 +76,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     agent: bytes | None
     traceparent: bytes
     decide: Callable[[Target], Awaitable[None]] | None = None
-    prove: Callable[[Spoken, Upstream], Awaitable[tuple[Upstream, str]]] | None = None
+    prove: Callable[[Spoken, Upstream], Awaitable[Proof]] | None = None
     patience: int = 0
     deadline: float = 0.0
 
@@ -70,6 +88,7 @@ class Forwarded(Struct, frozen=True, kw_only=True):
     spoken: Spoken
     upstream: Upstream
     latency: float
+    proof: Proof | None = None
 
 
 class Failed(Struct, frozen=True, kw_only=True):
@@ -84,6 +103,16 @@ class Failed(Struct, frozen=True, kw_only=True):
     repeatable: bool = True
     unsent: bool = False
     wait: float = 0.0
+
+
+Outcome = Forwarded | Failed
+
+
+class Side(Struct):
+    """One of the targets that are asked at the same time, with the attempts at it."""
+
+    choice: Choice
+    attempts: list[Attempt]
 
 
 class Forwards(Protocol):
@@ -190,7 +219,7 @@ class Forwarder:
 
     async def _hedged(
         self, ask: Ask, choice: Choice, target: Target, spoken: Spoken, attempts: MutableSequence[Attempt]
-    ) -> Forwarded | Failed:
+    ) -> Outcome:
         """Ask one target, and where that takes long another one at the same time: the first good answer counts.
 
         Only what can be done twice is asked twice, and not where policies decide about each target.
@@ -198,97 +227,101 @@ class Forwarder:
         patience = None if ask.prove is None or ask.decide is not None else choice.patience
         if patience is None:
             return await self._attempt(ask, choice, target, spoken, attempts)
-        mine = choice.twin()
-        first = asyncio.create_task(self._attempt(ask, mine, target, spoken, attempts))
-        running = {first: mine}
+        sides: dict[asyncio.Task[Outcome], Side] = {}
+        won: asyncio.Task[Outcome] | None = None
+        self._start(ask, choice.twin(), spoken, sides)
         try:
-            await asyncio.wait(running, timeout=patience)
-            other = None if first.done() else choice.beside()
-            if other is not None and other.target is not None:
-                said = ask.speak(other.target)
-                running[asyncio.create_task(self._attempt(ask, other, other.target, said, attempts))] = other
-            outcome = await self._first_good(running, choice)
-            served = len(attempts) - 1
+            await asyncio.wait(sides, timeout=patience)
+            if not any(task.done() for task in sides):
+                self._start_second(ask, choice, sides)
+            won = await _first_good(sides)
         finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-        _put_last(attempts, served)
-        return outcome
+            await _end_others(sides, won)
+            ended = [attempt for task, side in sides.items() if task is not won for attempt in side.attempts]
+            counting = sides[won].attempts if won is not None else []
+            attempts += [
+                replace(attempt, attempt=number)
+                for number, attempt in enumerate([*ended, *counting], len(attempts) + 1)
+            ]
+        choice.become(sides[won].choice)
+        return won.result()
 
-    async def _first_good(
-        self, running: Mapping["asyncio.Task[Forwarded | Failed]", Choice], choice: Choice
-    ) -> Forwarded | Failed:
-        """Return the first good answer, or the failure of the last; whoever else has an answer is let go."""
-        waiting = set(running)
-        while True:
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                outcome = task.result()
-                if isinstance(outcome, Failed) and (waiting or len(done) > 1):
-                    done = done - {task}
-                    await _close(outcome)
-                    continue
-                choice.become(running[task])
-                for other in done - {task}:
-                    await _let_go(other.result())
-                return outcome
+    def _start_second(self, ask: Ask, choice: Choice, sides: dict["asyncio.Task[Outcome]", Side]) -> None:
+        """Ask somebody else too, where there is anybody who can be told and asked."""
+        other = choice.beside()
+        if other is None or other.target is None:
+            return
+        try:
+            spoken = ask.speak(other.target)
+        except Refused:  # the first one was told in its own language
+            other.left()
+            return
+        if self._health.enter(other.target.account, other.candidate.model):
+            self._start(ask, other, spoken, sides)
+        else:
+            other.left()
+
+    def _start(self, ask: Ask, choice: Choice, spoken: Spoken, sides: dict["asyncio.Task[Outcome]", Side]) -> None:
+        assert choice.target is not None, "it is somebody's turn"
+        side = Side(choice, [])
+        sides[asyncio.create_task(self._attempt(ask, choice, choice.target, spoken, side.attempts))] = side
 
     async def _attempt(
         self, ask: Ask, choice: Choice, target: Target, spoken: Spoken, attempts: MutableSequence[Attempt]
-    ) -> Forwarded | Failed:
+    ) -> Outcome:
         """Ask one target."""
         started = perf_counter()
         account, model = target.account, choice.candidate.model
         try:
-            upstream = await self._send(ask, target, spoken)
-            latency = perf_counter() - started
-            wrong = ""
-            if target.credential is not None and upstream.status in REFUSED:
-                target.credential.rejected()
-            if upstream.status < 400 and ask.prove is not None:
-                upstream, wrong = await ask.prove(spoken, upstream)
-        except asyncio.CancelledError:
+            answered = await self._answer(ask, target, spoken, started)
+        except (asyncio.CancelledError, Refused) as ended:  # the caller left, or nobody carries such an answer
             choice.left()
             self._health.left(account, model)
-            attempts.append(_failed(target, "cancelled", started, len(attempts) + 1))
+            name = ended.code if isinstance(ended, Refused) else CANCELLED
+            attempts.append(_failed(target, name, started, len(attempts) + 1))
             raise
-        except Refused as refused:  # an answer that nobody carries
-            choice.left()
-            self._health.left(account, model)
-            attempts.append(_failed(target, refused.code, started, len(attempts) + 1))
-            raise
-        except CannotAuthorise as failure:
+        except (CannotAuthorise, UpstreamFailure) as failure:
             choice.left()
             self._health.failed(account, model, threshold=target.threshold)
-            attempts.append(_failed(target, "no_credential", started, len(attempts) + 1))
-            told = _unauthorised(target.provider, failure)
-            return Failed(trigger="provider_error", told=told, cause=failure, repeatable=failure.retryable, unsent=True)
-        except UpstreamFailure as failure:
-            choice.left()
-            self._health.failed(account, model, threshold=target.threshold)
-            attempts.append(_failed(target, failure.kind, started, len(attempts) + 1))
-            return Failed(
-                trigger="timeout" if failure.kind.endswith("_timeout") else "http_5xx",
-                told=refusal(failure, target.provider),
-                cause=failure,
-                repeatable=failure.kind not in ONCE,
-                unsent=failure.kind in UNSENT,
-            )
-        status = upstream.status
-        attempts.append(_answered(target, status, latency, len(attempts) + 1, failure=wrong))
-        answered = Forwarded(target=target, spoken=spoken, upstream=upstream, latency=latency)
-        if wrong:
+            name = failure.kind if isinstance(failure, UpstreamFailure) else "no_credential"
+            attempts.append(_failed(target, name, started, len(attempts) + 1))
+            return _broken(failure, target.provider)
+        outcome = self._judged(answered, choice)
+        wrong = answered.proof.wrong if answered.proof is not None else ""
+        attempts.append(_answered(target, answered.upstream.status, answered.latency, len(attempts) + 1, failure=wrong))
+        return outcome
+
+    async def _answer(self, ask: Ask, target: Target, spoken: Spoken, started: float) -> Forwarded:
+        """Return a target's answer, proved where that can be. Raises CannotAuthorise, UpstreamFailure, Refused."""
+        upstream = await self._send(ask, target, spoken)
+        latency = perf_counter() - started
+        if ask.prove is None or upstream.status >= BAD:
+            return Forwarded(target=target, spoken=spoken, upstream=upstream, latency=latency)
+        proof: Proof | None = None
+        try:
+            proof = await ask.prove(spoken, upstream)
+        finally:
+            if proof is None:
+                await upstream.aclose()
+        return Forwarded(target=target, spoken=spoken, upstream=proof.upstream, latency=latency, proof=proof)
+
+    def _judged(self, answered: Forwarded, choice: Choice) -> Outcome:
+        """Say whether an answer is one for the caller, and remember what it says of who gave it."""
+        target, status = answered.target, answered.upstream.status
+        account, model = target.account, choice.candidate.model
+        if answered.proof is not None and answered.proof.wrong:
             self._health.failed(account, model, threshold=target.threshold)
             return Failed(trigger="provider_error", told=answered, repeatable=False)  # it was paid for, perhaps
-        if not fails(status):
-            self._health.succeeded(account, model)
-            if status < 400:
-                choice.candidate.figures.took(latency, monotonic())
-            return answered
-        wait = retry_after(upstream.headers)
-        self._health.failed(account, model, wait, _threshold(target, status))
-        return Failed(trigger=_trigger(status), told=answered, repeatable=status not in REFUSED, wait=wait)
+        if target.credential is not None and status in REFUSED:
+            target.credential.rejected()
+        if fails(status):
+            wait = retry_after(answered.upstream.headers)
+            self._health.failed(account, model, wait, _threshold(target, status))
+            return Failed(trigger=_trigger(status), told=answered, repeatable=status not in REFUSED, wait=wait)
+        self._health.succeeded(account, model)
+        if status < BAD:
+            choice.candidate.figures.took(answered.latency, monotonic())
+        return answered
 
     async def _send(self, ask: Ask, target: Target, spoken: Spoken) -> Upstream:
         call = Call(
@@ -316,18 +349,40 @@ def _within(clocks: Clocks, left: float) -> Clocks:
     )
 
 
-def _put_last(attempts: MutableSequence[Attempt], served: int) -> None:
-    """The attempt that counts is the last one, whoever was let go after it."""
-    if served < len(attempts) - 1:
-        attempts.append(attempts.pop(served))
-        attempts[:] = [replace(attempt, attempt=number) for number, attempt in enumerate(attempts, start=1)]
+async def _first_good(sides: Mapping["asyncio.Task[Outcome]", Side]) -> "asyncio.Task[Outcome]":
+    """Return the first who answered well, or who was the last to fail."""
+    waiting = set(sides)
+    while True:
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        good = [task for task in done if isinstance(task.result(), Forwarded)]
+        if good or not waiting:
+            return good[0] if good else done.pop()
 
 
-async def _let_go(outcome: Forwarded | Failed) -> None:
-    if isinstance(outcome, Forwarded):
-        await outcome.upstream.aclose()
-    else:
-        await _close(outcome)
+async def _end_others(sides: Mapping["asyncio.Task[Outcome]", Side], won: "asyncio.Task[Outcome] | None") -> None:
+    """Stop whoever did not win, and let go what they have."""
+    others = [task for task in sides if task is not won]
+    for task in others:
+        task.cancel()
+    for task, outcome in zip(others, await asyncio.gather(*others, return_exceptions=True), strict=True):
+        sides[task].choice.left()
+        told = outcome.told if isinstance(outcome, Failed) else outcome
+        if isinstance(told, Forwarded):
+            await told.upstream.aclose()
+
+
+def _broken(failure: CannotAuthorise | UpstreamFailure, provider: str) -> Failed:
+    """Say what an attempt without an answer came to."""
+    if isinstance(failure, CannotAuthorise):
+        told = _unauthorised(provider, failure)
+        return Failed(trigger="provider_error", told=told, cause=failure, repeatable=failure.retryable, unsent=True)
+    return Failed(
+        trigger="timeout" if failure.kind.endswith("_timeout") else "http_5xx",
+        told=refusal(failure, provider),
+        cause=failure,
+        repeatable=failure.kind not in ONCE,
+        unsent=failure.kind in UNSENT,
+    )
 
 
 async def _close(failed: Failed) -> None:
@@ -379,7 +434,7 @@ def refusal(failure: UpstreamFailure, provider: str) -> Refused:
 def _failed(target: Target, failure: str, started: float, number: int) -> Attempt:
     return Attempt(
         attempt=number,
-        outcome="terminal" if failure == "cancelled" else "retryable",
+        outcome="terminal" if failure == CANCELLED else "retryable",
         latency_ms=round((perf_counter() - started) * 1000, 3),
         registry_id=target.registry_id,
         provider=target.provider,

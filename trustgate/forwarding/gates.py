@@ -51,11 +51,6 @@ class Gate:
     def __len__(self) -> int:
         return sum(self._ahead.values())
 
-    @property
-    def full(self) -> bool:
-        """Whether anybody waits."""
-        return bool(self._ahead)
-
     def join(self, waiter: Waiter, place: int) -> None:
         """Stand in line; `place` is what the waiter is told when it is let in here."""
         flow = waiter.flow

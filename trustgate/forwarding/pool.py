@@ -11,7 +11,7 @@ from trustgate.contract.context import Operation
 from trustgate.contract.errors import Refused
 from trustgate.contract.strategy import Candidate, Strategy
 from trustgate.contract.target import Considered, Target
-from trustgate.forwarding.choice import NO_RULES, Choice, Group, InOrder, Rules, Single
+from trustgate.forwarding.choice import NO_RULES, Choice, Group, InOrder, Rules
 from trustgate.forwarding.health import Health
 from trustgate.forwarding.wanted import Wanted, invalid_model, read_wanted
 
@@ -105,8 +105,8 @@ class Pool:
             placed = list((choice or self.choose(operation, wanted, item)).considered())
         except Refused:
             placed = []
-        named = {(each.registry_id, each.model) for each in placed} | {(each.registry_id, "") for each in placed}
-        others = [target for target in (*self.targets, *self.routing.chain) if (target.registry_id, "") not in named]
+        named = {each.registry_id for each in placed}
+        others = [target for target in (*self.targets, *self.routing.chain) if target.registry_id not in named]
         left = [_considered(target, wanted, reason=_why_not(target, operation, wanted)) for target in others]
         unusable = [
             Considered(registry_id="", registry=name, provider="", model="", reason=why)
@@ -176,7 +176,7 @@ class Pool:
             operation=operation,
             targets=fitting,
             candidates=candidates,
-            strategy=self.routing.make(candidates) if len(candidates) > 1 else Single(),
+            strategy=self.routing.make(candidates) if len(candidates) > 1 else InOrder(1),
             chain=chain,
             chained=[self._candidate(target, wanted) for target in chain],
             limited=any(target.capacity for target in (*fitting, *chain)),
