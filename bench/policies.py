@@ -104,9 +104,9 @@ class Arrived:
         return BODY
 
 
-def house(policies: Sequence[tuple[str, dict[str, object]]]) -> tuple[Lifecycle, list[int]]:
-    """Return a life cycle with these policies, and where the sizes of its events go."""
-    services = Services(
+def policy_services() -> Services:
+    """Return the services of a process without anything outside it."""
+    return Services(
         limiter=MemoryLimiter(),
         ledger=MemoryLedger(),
         cache=MemoryCache(),
@@ -118,6 +118,11 @@ def house(policies: Sequence[tuple[str, dict[str, object]]]) -> tuple[Lifecycle,
         expect=expected_usage,
         replay=replay,
     )
+
+
+def house(policies: Sequence[tuple[str, dict[str, object]]]) -> tuple[Lifecycle, list[int]]:
+    """Return a life cycle with these policies, and where the sizes of its events go."""
+    services = policy_services()
     parts = Parts(
         plugins=load_plugins(),
         services=services,

@@ -7,47 +7,20 @@ import time
 from collections.abc import Callable, Sequence
 from random import Random
 
-from bench.policies import Here
+from bench.policies import policy_services
 from trustgate.contract.context import AUTO, Operation
 from trustgate.contract.cost import PriceRule
-from trustgate.contract.ports import Services
 from trustgate.contract.strategy import Candidate, Strategy, StrategyOptions
 from trustgate.contract.target import Target, Way
-from trustgate.contract.upstream import Clocks, Origin
-from trustgate.embedding import RegistryEmbedder
+from trustgate.contract.upstream import Origin
 from trustgate.enforcement.plugins import load_plugins
-from trustgate.forwarding.outbound import HttpOutbound
 from trustgate.forwarding.pool import Pool, Routing
 from trustgate.planes.serve import settle_interpreter
-from trustgate.providers.credentials import Credentials
-from trustgate.providers.estimate import estimate_usage, expected_usage
-from trustgate.providers.prices import PriceBook
-from trustgate.providers.replay import replay
-from trustgate.state.memory import MemoryLimiter
-from trustgate.state.memory_cache import MemoryCache
-from trustgate.state.memory_ledger import MemoryLedger
-from trustgate.state.memory_vectors import MemoryVectors
 
 ROUNDS, TURNS = 60, 300
 CHAT = Operation(name="chat_completions", dialect="openai", method="POST", family="chat")
 ASKING = ("semantic", "smart-routing")
 """Strategies that ask somebody about a request; what they choose by is not to be had here."""
-
-
-def services() -> Services:
-    """Return the services of a process without anything outside it."""
-    return Services(
-        limiter=MemoryLimiter(),
-        ledger=MemoryLedger(),
-        cache=MemoryCache(),
-        vectors={"memory": MemoryVectors()},
-        embedder=RegistryEmbedder(Here(), Credentials(), Clocks(), "1"),
-        http=HttpOutbound(Here(), Credentials().signing),
-        pricing=PriceBook(),
-        estimate=estimate_usage,
-        expect=expected_usage,
-        replay=replay,
-    )
 
 
 def targets(number: int) -> Sequence[Target]:
@@ -73,7 +46,7 @@ def targets(number: int) -> Sequence[Target]:
 
 def pool(strategy: str, number: int) -> Pool:
     """Return a consumer's pool of so many targets."""
-    chance, outside = Random(5).random, services()
+    chance, outside = Random(5).random, policy_services()
     factory = load_plugins().strategies[strategy]
 
     def make(candidates: Sequence[Candidate]) -> Strategy:

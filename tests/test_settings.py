@@ -10,7 +10,8 @@ import pytest
 
 from trustgate import settings as module
 from trustgate.contract.upstream import Clocks
-from trustgate.settings import DEPLOYED, BadSetting, Settings, read_settings
+from trustgate.settings import DEPLOYED, Settings, read_settings
+from trustgate.variables import BadSetting
 
 SECRET = "0123456789abcdef0123456789abcdef"
 PORT = "a whole number 1 to 65535"

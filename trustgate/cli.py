@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from textwrap import dedent
 
-from trustgate.settings import BadSetting, Settings, read_settings
+from trustgate.settings import Settings, read_settings
+from trustgate.variables import BadSetting
 
 PLANES = ("proxy", "admin", "mcp", "run")
 EXAMPLES = """

@@ -10,6 +10,7 @@ from typing import Final
 
 from tests.failover.rows import FLAPPING, ROWS
 from tests.failover.table import CLOCKS, Seen
+from tests.pages import write_or_check
 
 PATH: Final = Path(__file__).resolve().parents[2] / "docs" / "failover.md"
 _OPENING: Final = f"""\
@@ -65,13 +66,7 @@ def _cells(seen: Seen, *, alone: bool) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or say whether it is current."""
-    if "--check" not in arguments:
-        PATH.write_text(render(), "utf-8")
-        return 0
-    current = PATH.exists() and PATH.read_text("utf-8") == render()
-    if not current:
-        sys.stderr.write("docs/failover.md is not current: python -m tests.failover.document\n")
-    return 0 if current else 1
+    return write_or_check(PATH, render(), arguments, command="python -m tests.failover.document")
 
 
 if __name__ == "__main__":

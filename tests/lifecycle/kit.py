@@ -14,7 +14,7 @@ from trustgate import PolicySettings, hookimpl
 from trustgate.config.records import AnyRecord, Auth, Binding, Consumer, Gateway, Policy, Registry
 from trustgate.config.snapshot import Snapshot, build
 from trustgate.contract.event import Event
-from trustgate.contract.upstream import Call, Clocks, Header, Upstream, UpstreamFailure, pieces
+from trustgate.contract.upstream import Call, Clocks, Header, Upstream, UpstreamFailure, pieces, read_out
 from trustgate.enforcement.plugins import assemble
 from trustgate.explaining.report import Explanation
 from trustgate.explaining.run import Explainer, Question
@@ -105,10 +105,7 @@ class Scripted:
         return b""
 
     async def read(self) -> bytes:
-        parts = []
-        while part := await self.chunk():
-            parts.append(part)
-        return b"".join(parts)
+        return await read_out(self)
 
     async def aclose(self) -> None:
         self.closed = True

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from tests.pages import write_or_check
 from tests.plugins.rows import ROWS
 from tests.plugins.table import PARTS, Cell, Nothing
 from trustgate.enforcement.plugins import load_plugins
@@ -52,13 +53,7 @@ def _reasons() -> Iterator[str]:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or say whether it is current."""
-    if "--check" not in arguments:
-        PATH.write_text(render(), "utf-8")
-        return 0
-    current = PATH.exists() and PATH.read_text("utf-8") == render()
-    if not current:
-        sys.stderr.write("docs/policies.md is not current: python -m tests.plugins.document\n")
-    return 0 if current else 1
+    return write_or_check(PATH, render(), arguments, command="python -m tests.plugins.document")
 
 
 if __name__ == "__main__":

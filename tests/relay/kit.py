@@ -11,7 +11,7 @@ from trustgate.contract import sse
 from trustgate.contract.context import Chunk
 from trustgate.contract.policy import PolicyRef
 from trustgate.contract.speech import Verbatim
-from trustgate.contract.upstream import Header, Upstream, UpstreamFailure
+from trustgate.contract.upstream import Header, Upstream, UpstreamFailure, read_out
 from trustgate.contract.verdict import Deny, Rewrite
 from trustgate.enforcement.chain import Link
 from trustgate.enforcement.sieve import Sieve
@@ -80,10 +80,7 @@ class Scripted:
         return piece
 
     async def read(self) -> bytes:
-        parts = []
-        while part := await self.chunk():
-            parts.append(part)
-        return b"".join(parts)
+        return await read_out(self)
 
     async def aclose(self) -> None:
         self.closed += 1

@@ -4,6 +4,7 @@ A strategy is made once for a fixed list of candidates and asked for every reque
 look at are the candidates, their live figures, and what the request brings with it.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from math import exp
@@ -110,7 +111,7 @@ class StrategyOptions(Struct, frozen=True, kw_only=True):
     embedding_model: str = ""
 
 
-class Strategy:
+class Strategy(ABC):
     """One way to choose. Subclasses implement `pick`; those that have to ask somebody first also `prepare`."""
 
     prepares: ClassVar[bool] = False
@@ -120,9 +121,9 @@ class Strategy:
         """Return what `pick` then finds in `turn.prepared`."""
         return None
 
+    @abstractmethod
     def pick(self, turn: Turn, usable: Usable | None) -> int | None:
         """Return the place of the candidate whose turn it is, None where nobody is usable. `usable` None: all are."""
-        raise NotImplementedError
 
 
 Factory = Callable[[Sequence[Candidate], StrategyOptions, Services, Callable[[], float]], Strategy]

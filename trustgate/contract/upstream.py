@@ -118,3 +118,18 @@ class Transport(Protocol):
 
     async def aclose(self) -> None:
         """Close every connection."""
+
+
+class Chunked(Protocol):
+    """What comes in pieces."""
+
+    async def chunk(self) -> bytes:
+        """Return the next bytes, or `b""` at the end."""
+
+
+async def read_out(source: Chunked) -> bytes:
+    """Return all that is still to come. Raises what its `chunk` does."""
+    parts = []
+    while part := await source.chunk():
+        parts.append(part)
+    return b"".join(parts)

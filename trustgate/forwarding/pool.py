@@ -167,7 +167,7 @@ class Pool:
         return self._grouped(operation, wanted, fitting, chain)
 
     def _alone(self, targets: Sequence[Target], operation: str, wanted: Wanted) -> Group:
-        candidates = [self._candidate(target, wanted) for target in targets]
+        candidates = [self._candidate(target, wanted, priced=False) for target in targets]
         return Group(operation=operation, targets=targets, candidates=candidates, strategy=InOrder(len(candidates)))
 
     def _grouped(self, operation: str, wanted: Wanted, fitting: Sequence[Target], chain: Sequence[Target]) -> Group:
@@ -182,7 +182,7 @@ class Pool:
             limited=any(target.capacity for target in (*fitting, *chain)),
         )
 
-    def _candidate(self, target: Target, wanted: Wanted) -> Candidate:
+    def _candidate(self, target: Target, wanted: Wanted, *, priced: bool = True) -> Candidate:
         model = asked_for(target, wanted)
         return Candidate(
             key=f"{target.account}/{model}" if wanted.open or wanted.pool else target.account,
@@ -193,7 +193,7 @@ class Pool:
             priority=target.priority,
             capacity=target.capacity,
             description=target.description,
-            price=self.routing.price(target, model),
+            price=self.routing.price(target, model) if priced else None,
             figures=self._health.figures(target.account, model if not target.capacity else ""),
         )
 

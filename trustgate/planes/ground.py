@@ -31,7 +31,7 @@ from trustgate.providers.echo import EchoTransport
 from trustgate.providers.estimate import estimate_usage, expected_usage
 from trustgate.providers.prices import PriceBook
 from trustgate.providers.replay import replay
-from trustgate.settings import BadSetting, Settings
+from trustgate.settings import Settings
 from trustgate.state.memory import MemoryLimiter
 from trustgate.state.memory_cache import MemoryCache
 from trustgate.state.memory_ledger import MemoryLedger
@@ -50,6 +50,7 @@ from trustgate.telemetry.fanout import Fanout, add_fanout
 from trustgate.telemetry.log import LogSink, open_log
 from trustgate.telemetry.meters import Meters
 from trustgate.telemetry.process import LoopLag, add_process
+from trustgate.variables import BadSetting
 
 
 def _database(settings: Settings) -> Database:

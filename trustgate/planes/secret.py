@@ -4,7 +4,8 @@ import os
 import secrets
 from pathlib import Path
 
-from trustgate.settings import BadSetting, Settings
+from trustgate.settings import Settings
+from trustgate.variables import BadSetting
 
 FILE = "server-secret.key"
 

@@ -18,7 +18,7 @@ from granian.server.embed import Server
 from msgspec import Struct
 from starlette.types import ASGIApp
 
-from trustgate.settings import BadSetting
+from trustgate.variables import BadSetting
 
 BACKLOG = 2048
 CONCURRENCY = 16_384

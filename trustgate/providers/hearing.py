@@ -10,7 +10,7 @@ from trustgate.contract.errors import Refused
 from trustgate.contract.framing import Framing
 from trustgate.contract.lens import Lens
 from trustgate.contract.speech import Watch
-from trustgate.contract.upstream import Header, Upstream, UpstreamFailure
+from trustgate.contract.upstream import Header, Upstream, UpstreamFailure, read_out
 from trustgate.providers.dialects import lens_of
 from trustgate.providers.faults import event_fault, read_fault
 from trustgate.providers.hub import CallerStream, HubStream, Inward, Json, Moment, Outward
@@ -147,10 +147,7 @@ class Interpreter:
 
     async def read(self) -> bytes:
         """Read all that is still to come."""
-        parts = []
-        while part := await self.chunk():
-            parts.append(part)
-        return b"".join(parts)
+        return await read_out(self)
 
     async def aclose(self) -> None:
         """Stop the provider if it is still answering."""

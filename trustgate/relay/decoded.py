@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from trustgate.contract.errors import Refused
-from trustgate.contract.upstream import Header, Upstream, UpstreamFailure
+from trustgate.contract.upstream import Header, Upstream, UpstreamFailure, read_out
 
 _WINDOWS: Final = {b"gzip": 16 + zlib.MAX_WBITS, b"x-gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 PIECE: Final = 1024 * 1024
@@ -56,10 +56,7 @@ class Inflated:
 
     async def read(self) -> bytes:
         """Read all that is still to come."""
-        parts = []
-        while part := await self.chunk():
-            parts.append(part)
-        return b"".join(parts)
+        return await read_out(self)
 
     async def aclose(self) -> None:
         """Give the connection back, or close it."""

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from trustgate.contract.lens import Lens
-from trustgate.contract.upstream import Upstream, UpstreamFailure
+from trustgate.contract.upstream import Upstream, UpstreamFailure, read_out
 from trustgate.relay.tap import Tap
 
 
@@ -52,10 +52,7 @@ class Held:
 
     async def read(self) -> bytes:
         """Return all that is left. Raises UpstreamFailure."""
-        parts = []
-        while part := await self.chunk():
-            parts.append(part)
-        return b"".join(parts)
+        return await read_out(self)
 
     async def aclose(self) -> None:
         """Stop it."""

@@ -36,8 +36,8 @@ def asked_last(ctx: RequestContext) -> str:
         return ""
 
 
-class Semantic(Strategy):
-    """Whoever's description is closest to what the user said last; whose turn it is where nobody can say."""
+class Asking(Strategy):
+    """What finds something out about a request first, and goes round where nobody can say."""
 
     prepares = True
 
@@ -48,11 +48,25 @@ class Semantic(Strategy):
         services: Services,
         chance: Callable[[], float],
     ) -> None:
+        self.candidates = candidates
+        self.options = options
+        self.services = services
+        self.otherwise = weighted(candidates, chance)
+
+
+class Semantic(Asking):
+    """Whoever's description is closest to what the user said last; whose turn it is where nobody can say."""
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        options: StrategyOptions,
+        services: Services,
+        chance: Callable[[], float],
+    ) -> None:
+        super().__init__(candidates, options, services, chance)
         self._texts = [candidate.description or candidate.registry for candidate in candidates]
-        self._options = options
-        self._services = services
         self._vectors: Sequence[Sequence[float]] | None = None
-        self._otherwise = weighted(candidates, chance)
 
     async def prepare(self, ctx: RequestContext) -> Sequence[int] | None:
         """Return the places, the closest first; None where nobody can say."""
@@ -72,12 +86,12 @@ class Semantic(Strategy):
     def pick(self, turn: Turn, usable: Usable | None) -> int | None:
         """Return the closest that is usable."""
         if turn.prepared is None:
-            return self._otherwise.pick(turn, usable)
+            return self.otherwise.pick(turn, usable)
         return next((at for at in turn.prepared if usable is None or usable(at)), None)
 
     async def _embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        options = self._options
-        embedded = await self._services.embedder.embed(
+        options = self.options
+        embedded = await self.services.embedder.embed(
             options.gateway_id, options.embedder, options.embedding_model, texts, within=WITHIN
         )
         return embedded.vectors
@@ -92,10 +106,8 @@ class _Score(Struct):
     score: float
 
 
-class SmartRouting(Strategy):
+class SmartRouting(Asking):
     """The tier whose lowest score comes closest below a request's; whose turn it is where there is none."""
-
-    prepares = True
 
     def __init__(
         self,
@@ -104,8 +116,7 @@ class SmartRouting(Strategy):
         services: Services,
         chance: Callable[[], float],
     ) -> None:
-        self._options = options
-        self._services = services
+        super().__init__(candidates, options, services, chance)
         self._tiers = sorted(options.tiers, key=lambda tier: -tier.min_score)
         self._members = {
             tier.min_score: [
@@ -115,11 +126,10 @@ class SmartRouting(Strategy):
             ]
             for tier in self._tiers
         }
-        self._otherwise = weighted(candidates, chance)
 
     async def prepare(self, ctx: RequestContext) -> float | None:
         """Return a request's score from 0, for a simple one, to 1; None where nobody can say."""
-        if not self._options.scorer_url:
+        if not self.options.scorer_url:
             return complexity(asked_last(ctx))
         try:
             return await self._ask(ctx)
@@ -135,13 +145,13 @@ class SmartRouting(Strategy):
                     for at in self._members[tier.min_score]:
                         if usable is None or usable(at):
                             return at
-        return self._otherwise.pick(turn, usable)
+        return self.otherwise.pick(turn, usable)
 
     async def _ask(self, ctx: RequestContext) -> float:
         asked = {"input": asked_last(ctx), "conversation_id": ctx.session_id, "tenant": ctx.caller.gateway_id}
-        answer = await self._services.http.send(
+        answer = await self.services.http.send(
             "POST",
-            self._options.scorer_url,
+            self.options.scorer_url,
             headers=((b"content-type", b"application/json"),),
             body=msgspec.json.encode(asked),
             within=WITHIN,

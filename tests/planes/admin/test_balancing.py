@@ -109,6 +109,13 @@ def fallback(**changes: Any) -> dict[str, Any]:
             balancing(members=[{"registry_id": "R1", "model": "gpt-x"}] * 2),
             "lb_config.members[1] is there twice",
         ),
+        (balancing(memberz=[]), "lb_config: unknown field memberz: the known ones are enabled, algorithm"),
+        (member(priorty=1), "lb_config.members[0]: unknown field priorty"),
+        (
+            balancing(algorithm="semantic", embedding_config={"provider": "openai", "auth": {}}),
+            "lb_config.embedding_config: unknown field provider, auth: the known ones are registry, model",
+        ),
+        (fallback(budget={"max_tries": 1}), "fallback.budget: unknown field max_tries"),
         (fallback(triggers=[]), "fallback.triggers is empty"),
         (fallback(triggers=["rain"]), "fallback.triggers"),
         (fallback(triggers=["plugin_rejection"]), "plugin_rejection is not supported by this version"),

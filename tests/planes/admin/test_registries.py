@@ -83,6 +83,7 @@ async def test_short_secrets_show_nothing(api: Api, world: World) -> None:
         ({"auth": {"type": "api_key", "api_key": {"api_key": "***0001"}}}, "auth.api_key.api_key is a masked secret"),
         ({"provider_options": {"headers": {"a": "***"}}}, "provider_options.headers.a is a masked secret"),
         ({"health_checks": {"threshold": 0}}, "health_checks.threshold"),
+        ({"health_checks": {"intervall": 5}}, "health_checks: unknown field intervall"),
         ({"health_checks": {"interval": 0}}, "health_checks.interval"),
         ({"health_checks": {"path": "healthz"}}, "health_checks.path must begin with /"),
         ({"health_checks": {"path": "/a b"}}, "health_checks.path must begin with /"),

@@ -1,6 +1,7 @@
 """Bytes and query parameters → typed forms. Whatever cannot be read is a 4xx that says what can.
 
-Rule 1: a body is a JSON object in UTF-8. Unknown fields are ignored, but those of later versions are refused by name.
+Rule 1: a body is a JSON object in UTF-8. Unknown fields are ignored, but those of later versions are refused by name,
+and so is whatever is not known within a field that its form calls `exact`.
 Rule 2: nothing that storage could not hold gets past here: no NUL in a text, no number beyond 64 bits, no deep nesting.
 """
 
@@ -13,7 +14,7 @@ import msgspec
 from msgspec import Struct, inspect, structs
 
 from trustgate.contract.errors import Refused
-from trustgate.planes.admin.services.explain import explain
+from trustgate.planes.admin.services.explain import explain, unknown_within
 from trustgate.planes.admin.services.problems import invalid, not_served
 
 S = TypeVar("S", bound=Struct)
@@ -35,6 +36,8 @@ def read_body(raw: bytes, content_type: str, form: type[S], *, optional: bool) -
         raise invalid("the body must be JSON: send it with content-type application/json")
     fields = _object(raw)
     _check_later(fields, form)
+    for name, kind in getattr(form, "exact", {}).items():
+        unknown_within(kind, fields.get(name), name)
     try:
         return msgspec.convert(fields, form)
     except msgspec.ValidationError as error:

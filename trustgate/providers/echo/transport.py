@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from trustgate.contract.policy import seconds
-from trustgate.contract.upstream import Call, Clocks, FailureKind, Header, Upstream, UpstreamFailure, pieces
+from trustgate.contract.upstream import Call, Clocks, FailureKind, Header, Upstream, UpstreamFailure, pieces, read_out
 from trustgate.providers.catalog import EchoFailure, EchoOptions
 from trustgate.providers.echo.asked import Asked, read_request
 from trustgate.providers.echo.chat import DONE, write_completion, write_events
@@ -88,10 +88,7 @@ class EchoUpstream:
 
     async def read(self) -> bytes:
         """Read what is left of the body. Raises UpstreamFailure when it breaks off or a clock runs out."""
-        parts = []
-        while part := await self.chunk():
-            parts.append(part)
-        return b"".join(parts)
+        return await read_out(self)
 
     async def chunk(self) -> bytes:
         """Return the next chunk, `b""` at a proper end. Raises UpstreamFailure otherwise."""

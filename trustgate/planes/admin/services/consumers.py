@@ -1,6 +1,6 @@
 """Consumers: one application each, with the registries that it may use and the models that it may ask them for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final
 
 from msgspec import Meta, Struct, structs
@@ -23,6 +23,8 @@ from trustgate.planes.admin.services.work import Work
 from trustgate.storage.store import Page, Query
 
 _LATER: Final = ("headers", "roles", "toolkit", "fail_mode")
+
+_EXACT: Final[Mapping[str, type[Struct]]] = {"lb_config": LoadBalancing, "fallback": Fallback}
 
 Models = Annotated[list[str], Meta(max_length=10_000, description="The models that may be asked for; absent is any.")]
 
@@ -64,6 +66,7 @@ class UpdateConsumer(Struct, frozen=True, kw_only=True):
     """What changes; a field that is absent or null stays as it is, any other is replaced."""
 
     later: ClassVar[tuple[str, ...]] = _LATER
+    exact: ClassVar[Mapping[str, type[Struct]]] = _EXACT
 
     name: Name | None = None
     slug: str | None = None
@@ -83,6 +86,7 @@ class CreateConsumer(Struct, frozen=True, kw_only=True):
     """A new consumer. Without a slug it gets one from its name."""
 
     later: ClassVar[tuple[str, ...]] = _LATER
+    exact: ClassVar[Mapping[str, type[Struct]]] = _EXACT
 
     name: Name
     slug: str | None = None

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from msgspec import Struct, structs
+from msgspec import Struct, inspect, structs
 
 from trustgate.planes.admin.services.problems import invalid
 
@@ -28,3 +28,25 @@ def unknown_fields(kind: type[Struct], given: Mapping[str, Any], root: str) -> N
     if unknown := [key for key in given if key not in known]:
         named = ", ".join(key[:100] for key in unknown[:20])
         raise invalid(f"{root}: unknown field {named}: the known ones are {', '.join(known) or 'none'}")
+
+
+def unknown_within(kind: type[Struct], given: object, root: str) -> None:
+    """The same for everything in a value, whatever it is a list or a field of. Raises Refused."""
+    _check_within(inspect.type_info(kind), given, root)
+
+
+def _check_within(node: inspect.Type, given: object, path: str) -> None:
+    match node, given:
+        case inspect.StructType(), dict():
+            unknown_fields(node.cls, given, path)
+            for field in node.fields:
+                if field.encode_name in given:
+                    _check_within(field.type, given[field.encode_name], f"{path}.{field.encode_name}")
+        case (inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item), list()):
+            for at, each in enumerate(given):
+                _check_within(item, each, f"{path}[{at}]")
+        case inspect.UnionType(), _:
+            for each in node.types:
+                _check_within(each, given, path)
+        case inspect.Metadata(), _:
+            _check_within(node.type, given, path)

@@ -40,6 +40,7 @@ class UpdateRegistry(Struct, frozen=True, kw_only=True):
     secret in them that is absent, empty or masked stays."""
 
     later: ClassVar[tuple[str, ...]] = ("mcp_target",)
+    exact: ClassVar[Mapping[str, type[Struct]]] = {"health_checks": HealthChecks}
 
     name: Name | None = None
     type: str | None = None
@@ -57,6 +58,7 @@ class CreateRegistry(Struct, frozen=True, kw_only=True):
     """A new registry. `auth` may be left out where the provider needs none."""
 
     later: ClassVar[tuple[str, ...]] = UpdateRegistry.later
+    exact: ClassVar[Mapping[str, type[Struct]]] = UpdateRegistry.exact
 
     name: Name
     type: str | None = None
