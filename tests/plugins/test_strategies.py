@@ -228,6 +228,18 @@ def test_a_peak_counts_at_once_and_fades() -> None:
     assert figures.latency(160.0) < 0.01, "nobody is avoided for ever"
 
 
+def test_what_is_usual_is_what_nineteen_of_twenty_keep_to() -> None:
+    figures = Figures()
+    for at in range(19):
+        figures.took(1.0 + at, 100.0)
+    assert figures.p95() is None, "too few to say"
+    figures.took(20.0, 100.0)
+    assert figures.p95() == 19.0
+    for _ in range(128):
+        figures.took(0.5, 100.0)
+    assert figures.p95() == 0.5, "what was long ago is forgotten"
+
+
 def test_the_cheapest_first_and_whoever_nobody_knows_last() -> None:
     strategy = made("least-cost", candidates(1, 1, 1, 1, price=[5, None, 2, 2]))
     assert picked(strategy, TURNS) == {2: TURNS / 2, 3: TURNS / 2}
