@@ -7,6 +7,7 @@ reads those of the targets that it asks. In one process it is how the admin plan
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from time import time
 from typing import Final
 
@@ -14,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from trustgate.contract.ports import Cache, StateUnavailable
-from trustgate.forwarding.health import Health
+from trustgate.forwarding.health import Health, registry_of
 
 EVERY: Final = 0.25
 """Seconds between two times at which news are told and heard."""
@@ -79,9 +80,12 @@ class Board:
     async def exchange(self) -> None:
         """Tell what is new, then hear what others know. Raises StateUnavailable."""
         news = self._health.news()
-        for registry_id in {account.partition("#")[0] for account, _ in news}:
-            mine = [self._note(account, model) for account, model in news if account.partition("#")[0] == registry_id]
-            await self._tell(registry_id, mine)
+        try:
+            for registry_id, of_it in groupby(news, key=lambda each: registry_of(each[0])):
+                await self._tell(registry_id, [self._note(account, model) for account, model in of_it])
+        except StateUnavailable:
+            self._health.tell_again(news)
+            raise
         if self._shared:
             await self._hear(self._health.asked())
 

@@ -86,12 +86,14 @@ class Prober:
     async def _why_not(self, registry: Registry, checks: HealthChecks) -> str:
         """Say why a registry is not well, empty where it is."""
         try:
-            call = self._call(registry, checks)
+            target = compile_target(registry, None, 1, Clocks(), self._credentials)
+            call = _call(target, checks)
+            if call is None:
+                return ""
             async with asyncio.timeout(checks.timeout):
-                if call is None:
-                    return ""
-                credential = self._target(registry).credential
-                upstream = await self._transport.send(call if credential is None else await credential.authorise(call))
+                if target.credential is not None:
+                    call = await target.credential.authorise(call)
+                upstream = await self._transport.send(call)
                 await upstream.aclose()
         except CannotTarget as error:
             return str(error)
@@ -104,17 +106,13 @@ class Prober:
         refuses = upstream.status in (401, 403) and not checks.path
         return "" if upstream.status < GOOD or refuses else f"it answered {upstream.status}"
 
-    def _target(self, registry: Registry) -> Target:
-        return compile_target(registry, None, 1, Clocks(), self._credentials)
 
-    def _call(self, registry: Registry, checks: HealthChecks) -> Call | None:
-        target = self._target(registry)
-        headers: list[Header] = [*target.headers, *target.defaults, IDENTITY]
-        headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in checks.headers.items()]
-        path = checks.path
-        if not path:
-            if "models" not in target.ways:
-                return None
-            path = target.ways["models"][0].path
-        clocks = replace(target.clocks, connect=checks.timeout, first_byte=checks.timeout, total=checks.timeout)
-        return Call(method="GET", origin=target.origin, target=path.encode(), headers=headers, clocks=clocks)
+def _call(target: Target, checks: HealthChecks) -> Call | None:
+    """Return what is asked, None of a provider that can be asked nothing without a price."""
+    path = checks.path or (target.ways["models"][0].path if "models" in target.ways else "")
+    if not path:
+        return None
+    headers: list[Header] = [*target.headers, *target.defaults, IDENTITY]
+    headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in checks.headers.items()]
+    clocks = replace(target.clocks, connect=checks.timeout, first_byte=checks.timeout, total=checks.timeout)
+    return Call(method="GET", origin=target.origin, target=path.encode(), headers=headers, clocks=clocks)

@@ -11,6 +11,7 @@ from tests.lifecycle.test_failover import Hosts, failing
 from trustgate.board import Board
 from trustgate.config.records import HealthChecks
 from trustgate.config.snapshot import build
+from trustgate.contract.ports import StateUnavailable
 from trustgate.contract.upstream import Call, Upstream, UpstreamFailure
 from trustgate.forwarding.health import Health
 from trustgate.probing import Prober
@@ -164,6 +165,29 @@ async def test_one_process_hears_what_another_learnt() -> None:
     await boards[0].exchange()
     assert await boards[1].read("r1") == ()
     assert kept
+
+
+class Flaky(MemoryCache):
+    """A cache that cannot be reached while it is `gone`."""
+
+    gone = False
+
+    async def set(self, key: str, value: bytes, *, ttl: float) -> None:
+        if self.gone:
+            raise StateUnavailable("nobody is there")
+        await super().set(key, value, ttl=ttl)
+
+
+async def test_what_could_not_be_told_is_told_later() -> None:
+    health, cache = Health(), Flaky()
+    board = Board(health, cache, shared=False)
+    health.failed("r1", "m", 20.0)
+    cache.gone = True
+    with pytest.raises(StateUnavailable):
+        await board.exchange()
+    cache.gone = False
+    await board.exchange()
+    assert [note.model for note in await board.read("r1")] == ["m"]
 
 
 async def test_what_is_down_is_on_the_board() -> None:

@@ -129,6 +129,16 @@ async def test_whoever_waited_too_long_is_told_so() -> None:
     await inside
 
 
+async def test_whoever_has_no_time_to_wait_is_told_at_once() -> None:
+    line = Busy(0.3)
+    house = House(line, records=records(1))
+    inside = asyncio.create_task(house.caller().call())
+    await line.working_on(1)
+    told = await house.caller(headers={b"x-stainless-timeout": b"0.0000001"}).call()
+    assert (told.status, told.error["code"], told.header(b"retry-after")) == (503, "backend_saturated", "1")
+    assert (await inside).status == 200
+
+
 async def test_whoever_leaves_gives_up_the_place() -> None:
     line = Busy(1.5)
     house = House(line, records=records(1))

@@ -27,7 +27,7 @@ from tests.lifecycle.kit import (
 )
 from tests.lifecycle.test_failover import Hosts, failing
 from trustgate.config.records import Budget, Fallback
-from trustgate.contract.upstream import UpstreamFailure
+from trustgate.contract.upstream import Clocks, UpstreamFailure
 from trustgate.forwarding.health import Health
 from trustgate.settings import Limits
 
@@ -84,7 +84,18 @@ async def test_nobody_waits_longer_than_the_caller(name: bytes) -> None:
     assert (await at.ask(headers={name: b"1"})).status == 429
     assert time.monotonic() - started < 1.0
     calls = at.line.calls
-    assert calls[0].clocks.total <= 1.0, "nor is the provider given longer"
+    assert calls[0].clocks.first_byte <= 1.0, "nor is the provider given longer"
+
+
+@pytest.mark.parametrize("name", [b"x-stainless-read-timeout", b"x-stainless-timeout"])
+async def test_a_stream_may_go_on_for_longer_than_its_caller_waits_for_a_byte(name: bytes) -> None:
+    """SDKs say how long they wait for the next byte: https://www.python-httpx.org/advanced/timeouts/ (`read`)."""
+    line = Line(live(*stream("Hi")))
+    told = await House(line, limits=TWICE).ask(STREAMED, headers={name: b"1"})
+    assert text_of(told.body) == "Hi"
+    clocks = line.calls[0].clocks
+    assert clocks.first_byte <= 1.0
+    assert (clocks.idle, clocks.total) == (Clocks().idle, Clocks().total)
 
 
 async def test_a_limit_that_is_no_number_is_none() -> None:

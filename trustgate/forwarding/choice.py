@@ -112,13 +112,13 @@ class Choice:
         return target
 
     async def wait(self, flow: Flow, within: float) -> float:
-        """Wait until one of those who are full can be asked. Returns 0 then, or for how many seconds it is expected to
-        take where that is too long."""
+        """Wait until one of those who are full can be asked. Returns 0 then, or for how many seconds (1 at least) it is
+        expected to take where that is too long."""
         group, started = self._group, monotonic()
         lines = [(at, self._health.gate(group.targets[at].account, group.targets[at].capacity)) for at in self._full()]
         expected = min(gate.expected(flow) for _, gate in lines)
-        if expected > within:
-            return expected
+        if expected > within or within <= 0:
+            return max(1.0, expected)
         at = await wait(lines, flow, within, lost=self._pass_on)
         self.queued = monotonic() - started
         if at is None:

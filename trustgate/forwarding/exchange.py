@@ -340,13 +340,10 @@ class Forwarder:
 
 
 def _within(clocks: Clocks, left: float) -> Clocks:
-    """The clocks of a call whose caller waits no longer than this (seconds)."""
+    """The clocks of a call whose caller waits no longer than this (seconds) for a byte: the first one has to come in
+    time. How long the whole may take is another matter, for a stream goes on for as long as something comes."""
     left = max(left, 0.001)
-    if left >= clocks.total:
-        return clocks
-    return Clocks(
-        connect=min(clocks.connect, left), first_byte=min(clocks.first_byte, left), idle=clocks.idle, total=left
-    )
+    return replace(clocks, connect=min(clocks.connect, left), first_byte=min(clocks.first_byte, left))
 
 
 async def _first_good(sides: Mapping["asyncio.Task[Outcome]", Side]) -> "asyncio.Task[Outcome]":

@@ -59,7 +59,7 @@ class Health:
 
     def ready(self, account: str, model: str) -> bool:
         """Say whether a target may be asked in its turn."""
-        if self._down and _registry(account) in self._down:
+        if self._down and registry_of(account) in self._down:
             return False
         circuit = self._circuits.known((account, model))
         return circuit is None or circuit.may_enter
@@ -71,7 +71,7 @@ class Health:
 
     def why_down(self, account: str) -> str:
         """Return what probes say is wrong with a target, empty where nothing is."""
-        return self._down.get(_registry(account), "")
+        return self._down.get(registry_of(account), "")
 
     def enter(self, account: str, model: str) -> bool:
         """Say whether this request may ask a target in its turn. Whoever asks tells how it went."""
@@ -106,7 +106,7 @@ class Health:
         """Hear from probes that a registry is up: what callers saw of it before is of no account."""
         if self._down.pop(registry_id, None) is not None:
             self._news.add((registry_id, ""))
-            for account, model in [key for key in self._circuits.names if _registry(key[0]) == registry_id]:
+            for account, model in [key for key in self._circuits.names if registry_of(key[0]) == registry_id]:
                 self._circuits.forget((account, model))
                 self._news.add((account, model))
 
@@ -116,9 +116,14 @@ class Health:
             self._circuits.of((account, model)).closed(pause)
 
     def news(self) -> Sequence[tuple[str, str]]:
-        """Return the targets of which something was learnt since the last time, by account and model."""
+        """Return the targets of which something was learnt since the last time, by account and model; those of one
+        registry stand together."""
         news, self._news = self._news, set()
-        return sorted(news)
+        return sorted(news, key=lambda each: (registry_of(each[0]), each))
+
+    def tell_again(self, news: Sequence[tuple[str, str]]) -> None:
+        """Have these be news once more: nobody could be told."""
+        self._news.update(news)
 
     def state(self, account: str, model: str) -> tuple[float, int]:
         """Return for how many seconds a target is left alone, and how often it failed in a row."""
@@ -127,7 +132,7 @@ class Health:
 
     def asked(self) -> frozenset[str]:
         """Return the registries that somebody may ask."""
-        return frozenset(_registry(account) for account, _ in list(self._figures))
+        return frozenset(registry_of(account) for account, _ in list(self._figures))
 
     def left_alone(self) -> int:
         """Return how many targets are left alone now."""
@@ -138,7 +143,8 @@ class Health:
         return sum(map(len, self._gates.values()))
 
 
-def _registry(account: str) -> str:
+def registry_of(account: str) -> str:
+    """Return the registry of an account."""
     return account.partition("#")[0]
 
 
