@@ -16,7 +16,7 @@ from trustgate.enforcement.chain import Chains
 from trustgate.enforcement.run import Runner
 from trustgate.forwarding.exchange import Forwarded, Proof, refusal
 from trustgate.forwarding.headers import content_type, lookup, returned
-from trustgate.policed import stopped_by
+from trustgate.policed import rejected_by
 from trustgate.providers.answers import answer_lens
 from trustgate.providers.estimate import estimate_usage
 from trustgate.providers.speech import as_it_is
@@ -25,7 +25,7 @@ from trustgate.relay import buffered
 from trustgate.relay.decoded import decoded
 from trustgate.relay.kind import IGNORED, has_events, ignored_stream, is_live
 from trustgate.relay.proof import Hold, held
-from trustgate.relay.render import error_event, refuse
+from trustgate.relay.render import denied, error_event, refuse
 from trustgate.relay.reply import Whole
 from trustgate.relay.streamed import Guarded, Judge, Kept, Passing, Untouched, hold
 from trustgate.relay.tap import Tap
@@ -68,8 +68,8 @@ class Carrier:
 
     async def carry(
         self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, forwarded: Forwarded
-    ) -> Whole | Passing:
-        """Return what goes to the caller. Raises Refused for what cannot go there."""
+    ) -> Whole | Passing | Deny:
+        """Return what goes to the caller, or why a policy rejects it. Raises Refused for what cannot go there."""
         provider, hearing, record = forwarded.target.provider, forwarded.spoken.hearing, exchange.record
         live, upstream, proof = False, forwarded.upstream, forwarded.proof
         heads = lookup(upstream.headers) if proof is None else proof.heads
@@ -106,12 +106,17 @@ class Carrier:
         hearing = as_it_is(ctx.operation.name)
         spoken = Spoken(method="", target=b"", hearing=hearing)
         exchange.tell(answer.headers)
-        if not ctx.body.stream:
+        if ctx.body.stream:
+            headers = ((b"content-type", hearing.caller.framing.content_type),)
+            kept = Kept(answer.status, headers, [answer.body])
+            by = exchange.answered_by
+            reply = await self._carry_live(exchange, caller, ctx, kept, spoken=spoken, provider=by)
+        else:
             whole = Whole(status=answer.status, headers=(JSON,), body=answer.body)
-            return await self._carry_whole(exchange, caller, ctx, whole, spoken)
-        headers = ((b"content-type", hearing.caller.framing.content_type),)
-        kept = Kept(answer.status, headers, [answer.body])
-        return await self._carry_live(exchange, caller, ctx, kept, spoken=spoken, provider=exchange.answered_by)
+            reply = await self._carry_whole(exchange, caller, ctx, whole, spoken)
+        if isinstance(reply, Deny):
+            raise denied(reply)
+        return reply
 
     async def _carry_whole(
         self,
@@ -122,7 +127,7 @@ class Carrier:
         spoken: Spoken,
         *,
         known: Answered | None = None,
-    ) -> Whole:
+    ) -> Whole | Deny:
         """`known` is what the answer says of itself, where that was read already."""
         status, headers, raw = answer.status, answer.headers, answer.body
         hearing, record = spoken.hearing, exchange.record
@@ -146,7 +151,7 @@ class Carrier:
             ruling = await self._runner.pre_response(caller.chains, ctx, view(raw), exchange.trail, view)
             exchange.tell(ruling.headers)
             if ruling.stop is not None:
-                return stopped_by(exchange, ruling)
+                return rejected_by(exchange, ruling)
             raw = raw if ruling.body is None else ruling.body
         return Whole(status=status, headers=headers, body=raw)
 
@@ -159,7 +164,7 @@ class Carrier:
         *,
         spoken: Spoken,
         provider: str,
-    ) -> Whole | Passing:
+    ) -> Whole | Passing | Deny:
         record, chains, hearing = exchange.record, caller.chains, spoken.hearing
         record.streaming = True
         exchange.extra += ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
@@ -211,7 +216,7 @@ class Carrier:
         ctx: RequestContext,
         upstream: Upstream,
         hearing: Hearing,
-    ) -> tuple[Whole | None, Upstream]:
+    ) -> tuple[Whole | Deny | None, Upstream]:
         """Hold a whole stream for the policies that judge only whole answers; nothing has been sent yet."""
         limit, tap, lens = self._most, Tap(hearing.lens), hearing.caller
 
@@ -232,7 +237,7 @@ class Carrier:
         view = partial(buffered.view_of_stream, upstream.status, lens, parts=parts_of)
         ruling = await self._runner.pre_response(caller.chains, ctx, view(b"".join(parts)), exchange.trail, view)
         exchange.tell(ruling.headers)
-        stopped = None if ruling.stop is None else stopped_by(exchange, ruling)
+        stopped = None if ruling.stop is None else rejected_by(exchange, ruling)
         held = parts if ruling.body is None else [ruling.body]
         return stopped, Kept(upstream.status, upstream.headers, held)
 

@@ -27,10 +27,11 @@ from trustgate.contract.speech import Spoken
 from trustgate.contract.sse import SSE
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import Transport
-from trustgate.contract.verdict import Answer
+from trustgate.contract.verdict import Answer, Deny
 from trustgate.enforcement.chain import Chains
 from trustgate.enforcement.run import Ruling, Runner
-from trustgate.forwarding.exchange import BAD, Ask, Forwarded, Forwarder, Forwards
+from trustgate.forwarding.choice import Choice
+from trustgate.forwarding.exchange import BAD, Ask, Forwarded, Forwarder, Forwards, instead
 from trustgate.forwarding.models import by_id, list_models, render_models
 from trustgate.parts import Parts
 from trustgate.policed import answer_of, outcome_of, reread, stopped_by
@@ -40,11 +41,11 @@ from trustgate.providers.speech import Asking, speak
 from trustgate.ready import CallerReady, Ready
 from trustgate.relay.array import JsonArray
 from trustgate.relay.proof import Hold
-from trustgate.relay.render import refuse
+from trustgate.relay.render import denied, refuse
 from trustgate.relay.reply import Whole
 from trustgate.relay.streamed import Passing
 from trustgate.settings import Limits
-from trustgate.telemetry.record import Record
+from trustgate.telemetry.record import Record, set_aside
 from trustgate.underway import Arrival, CallerLeft, Exchange, Sent, account, begin, dressed
 
 STEPS: Final = ("admission", "enforcement", "forwarding", "providers", "relay", "telemetry")
@@ -221,9 +222,14 @@ class Lifecycle:
             exchange.extra.append((b"x-ag-estimated", b"true"))
             return Whole(status=200, headers=(JSON,), body=estimated_count(operation.name, ctx.body))
         _expect_array(exchange, ctx, arrival)
-        forwarded = await self._forward(exchange, caller, ctx, asked, arrival)
-        exchange.record.forwarded_at = perf_counter()
-        reply = await self._carrier.carry(exchange, caller, ctx, forwarded)
+        ask, choice = await self._asking(exchange, caller, ctx, asked, arrival)
+        forward = self._forwarder.find if operation.family == "stored" else self._forwarder.forward
+        forwarded = await forward(ask, choice, exchange.attempts)
+        while isinstance(reply := await self._carry(exchange, caller, ctx, forwarded), Deny):
+            if (another := instead(ask, choice, len(exchange.attempts))) is None:
+                raise denied(reply)
+            set_aside(exchange.record, exchange.attempts, len(exchange.trail.findings), self._parts.services.pricing)
+            forwarded = await self._forwarder.forward(another, choice, exchange.attempts)
         if len(caller.pool.targets) > 1 and (name := _made(operation, forwarded, reply)):
             await self._chooser.affinity.keep(ctx, forwarded.target.account, name)
         return reply
@@ -291,9 +297,25 @@ class Lifecycle:
             raise Refused("model_not_found", f'There is no model "{asked.item}" here.', status=404, retry=False)
         return Whole(status=200, headers=(JSON,), body=found)
 
-    async def _forward(
+    async def _carry(
+        self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, forwarded: Forwarded
+    ) -> Whole | Passing | Deny:
+        """Return a target's answer as it goes to the caller, or why a policy rejects it: then nothing is told of it."""
+        record, told = exchange.record, list(exchange.extra)
+        record.forwarded_at = perf_counter()
+        exchange.target = forwarded.target  # which need not be the last that was spoken to
+        record.model, record.prices = forwarded.spoken.model, forwarded.target.prices
+        if losses := forwarded.spoken.losses:
+            record.dropped_params = losses
+            exchange.extra.append((b"x-ag-dropped-params", ", ".join(losses).encode("ascii", "replace")))
+        reply = await self._carrier.carry(exchange, caller, ctx, forwarded)
+        if isinstance(reply, Deny):
+            exchange.extra, record.dropped_params = told, ()
+        return reply
+
+    async def _asking(
         self, exchange: Exchange, caller: CallerReady, ctx: RequestContext, asked: Asked, arrival: Arrival
-    ) -> Forwarded:
+    ) -> tuple[Ask, Choice]:
         choice = await self._chooser.choose(exchange, caller, ctx, asked.item)
         decide = partial(self._chooser.decide_again, exchange, caller) if caller.chains.pre_call else None
         if ctx.operation.family == "passthrough":
@@ -317,27 +339,17 @@ class Lifecycle:
             )
 
         exchange.forwarded_from = perf_counter()
-        forward = self._forwarder.find if ctx.operation.family == "stored" else self._forwarder.forward
-        forwarded = await forward(
-            Ask(
-                speak=say,
-                headers=arrival.headers,
-                agent=ctx.headers.get(b"user-agent"),
-                traceparent=exchange.trace.traceparent(),
-                decide=decide,
-                prove=partial(self._carrier.prove, ctx) if ctx.operation.family in PROVED else None,
-                patience=self._limits.provider_max_retries if ctx.operation.family in PROVED else 0,
-                deadline=deadline(exchange.record.started, ctx, choice.rules.max_latency),
-            ),
-            choice,
-            exchange.attempts,
+        ask = Ask(
+            speak=say,
+            headers=arrival.headers,
+            agent=ctx.headers.get(b"user-agent"),
+            traceparent=exchange.trace.traceparent(),
+            decide=decide,
+            prove=partial(self._carrier.prove, ctx) if ctx.operation.family in PROVED else None,
+            patience=self._limits.provider_max_retries if ctx.operation.family in PROVED else 0,
+            deadline=deadline(exchange.record.started, ctx, choice.rules.max_latency),
         )
-        exchange.target = forwarded.target  # which need not be the last that was spoken to
-        exchange.record.model, exchange.record.prices = forwarded.spoken.model, forwarded.target.prices
-        if losses := forwarded.spoken.losses:
-            exchange.record.dropped_params = losses
-            exchange.extra.append((b"x-ag-dropped-params", ", ".join(losses).encode("ascii", "replace")))
-        return forwarded
+        return ask, choice
 
 
 def _expect_array(exchange: Exchange, ctx: RequestContext, arrival: Arrival) -> None:

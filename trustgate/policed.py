@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from trustgate.contract.context import AnswerView, Body, Chosen, Origin, Outcome, RequestContext
 from trustgate.contract.cost import Pricing
 from trustgate.contract.target import Target
-from trustgate.contract.verdict import Answer
+from trustgate.contract.verdict import Deny
 from trustgate.enforcement.run import Ruling
 from trustgate.providers.answers import answer_lens
 from trustgate.providers.asked import read_body
@@ -13,7 +13,7 @@ from trustgate.providers.dialects import lens_of, with_model
 from trustgate.relay.buffered import view, view_of_stream
 from trustgate.relay.render import answered, denied
 from trustgate.relay.reply import Whole
-from trustgate.telemetry.record import price_of
+from trustgate.telemetry.record import price_of, usage_of
 from trustgate.underway import Exchange
 
 
@@ -38,12 +38,20 @@ def chosen(target: Target, body: Body) -> Chosen:
 
 def stopped_by(exchange: Exchange, ruling: Ruling) -> Whole:
     """Return the answer of a policy that gave one. Raises Refused for one that refuses."""
+    told = rejected_by(exchange, ruling)
+    if isinstance(told, Deny):
+        raise denied(told)
+    return told
+
+
+def rejected_by(exchange: Exchange, ruling: Ruling) -> Whole | Deny:
+    """Return the answer of a policy that gave one, or why it refuses."""
     stop = ruling.stop
     assert stop is not None, "whoever calls this has looked"
-    if isinstance(stop, Answer):
-        exchange.answered_by = ruling.by
-        return answered(stop)
-    raise denied(stop)
+    if isinstance(stop, Deny):
+        return stop
+    exchange.answered_by = ruling.by
+    return answered(stop)
 
 
 def outcome_of(exchange: Exchange, pricing: Pricing) -> Outcome:
@@ -53,7 +61,7 @@ def outcome_of(exchange: Exchange, pricing: Pricing) -> Outcome:
         record.cost = price_of(record, pricing)
     return Outcome(
         status=record.status,
-        usage=record.usage,
+        usage=usage_of(record),
         cost=record.cost,
         target=None if exchange.target is None or exchange.ctx is None else chosen(exchange.target, exchange.ctx.body),
         refused=record.reason,

@@ -307,15 +307,16 @@ class House:
 
     async def _check_explained(self, record: Record) -> None:
         """Whatever a policy refuses is explained so, with the code that the caller was told."""
-        refused = next((each for each in record.findings if each.decision in ("block", "failed_closed")), None)
+        said = record.findings[record.overruled :]
+        refused = next((each for each in said if each.decision in ("block", "failed_closed")), None)
         if refused is None or record.caller is None:
             return
         explained = await self.traces.find(record.caller.gateway_id, record.trace_id)
         assert explained is not None
         assert explained.outcome == "refused"
         assert explained.code == record.reason == (refused.code or record.reason)
-        (by,) = [each for each in explained.policies if each.decision in ("block", "failed_closed")][-1:]
-        assert (by.id, by.code, by.stage) == (refused.policy_id, refused.code, refused.stage)
+        by = [each for each in explained.policies if each.decision in ("block", "failed_closed")]
+        assert (refused.policy_id, refused.code, refused.stage) in [(each.id, each.code, each.stage) for each in by]
 
     async def dry(self, body: object = ASKED, **fields: Any) -> Explanation:
         """Explain a request that nobody makes."""

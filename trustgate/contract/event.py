@@ -107,7 +107,10 @@ class EventLatency(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
 
 
 class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """One try at one target. `latency_ms` runs to its answer's head, or to its failure; `attempt` counts from 1."""
+    """One try at one target. `latency_ms` runs to its answer's head, or to its failure; `attempt` counts from 1.
+
+    `usage` and `cost` are there where its answer was used up but is not the caller's, and are in the event's sums.
+    """
 
     attempt: int
     outcome: AttemptOutcome
@@ -116,6 +119,8 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     provider: str = ""
     status_code: int = 0
     failure: str = ""
+    usage: EventUsage | None = None
+    cost: EventCost | None = None
 
 
 class PolicyFinding(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

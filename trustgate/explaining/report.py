@@ -147,7 +147,7 @@ def explanation(seen: Seen, *, message: str = "", hypothetical: bool = False) ->
 
 def _outcome(seen: Seen) -> Literal["forwarded", "answered", "refused", "failed"]:
     record = seen.record
-    if any(finding.decision in ("block", "failed_closed") for finding in record.findings):
+    if any(finding.decision in ("block", "failed_closed") for finding in record.findings[record.overruled :]):
         return "refused"
     if seen.answered_by or (record.status < 400 and not record.attempts):
         return "answered"

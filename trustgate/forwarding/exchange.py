@@ -29,6 +29,8 @@ from trustgate.forwarding.headers import Outgoing
 from trustgate.forwarding.health import Health, fails, retry_after
 
 BAD: Final = 400
+REJECTION: Final = "plugin_rejection"
+"""What is triggered by a policy that rejects an answer."""
 NOT_FOUND: Final = 404
 CANCELLED: Final = "cancelled"
 REFUSED: Final = frozenset((401, 403))
@@ -152,9 +154,8 @@ class Forwarder:
         patience, pause = ask.patience, FIRST_PAUSE
         target = choice.target
         assert target is not None, "whoever chooses has begun"
-        first = len(attempts)
         while True:
-            if len(attempts) > first and ask.decide is not None:
+            if attempts and ask.decide is not None:
                 await ask.decide(target)
             spoken = ask.speak(target)
             if not self._health.enter(target.account, choice.candidate.model):
@@ -164,7 +165,7 @@ class Forwarder:
             if isinstance(outcome, Forwarded):
                 return outcome
             following = None
-            if self._may_go_on(ask, choice, outcome, len(attempts) - first):
+            if self._may_go_on(ask, choice, outcome, len(attempts)):
                 following = choice.next(outcome.trigger)
                 if following is None and patience and outcome.repeatable:
                     pause = min(LONGEST_PAUSE, FIRST_PAUSE + self._chance() * (3 * pause - FIRST_PAUSE))
@@ -196,8 +197,7 @@ class Forwarder:
         """Say whether anybody else may be asked: only where nothing can be done twice, and within the budget."""
         if ask.prove is None and not failed.unsent and not isinstance(failed.told, Forwarded):
             return False
-        most = choice.rules.max_attempts
-        return not (most and attempts >= most) and not (ask.deadline and monotonic() >= ask.deadline)
+        return _within_budget(ask, choice, attempts)
 
     async def _later(self, ask: Ask, choice: Choice, failed: Failed, pause: float) -> Target | None:
         """Wait and begin another round. Returns None where that would be too long; raises Refused where nobody can be
@@ -337,6 +337,19 @@ class Forwarder:
         if target.credential is not None:
             call = await target.credential.authorise(call)
         return await self._transport.send(call)
+
+
+def instead(ask: Ask, choice: Choice, attempts: int) -> Ask | None:
+    """Return what to forward after a policy rejected the last answer, whose giver is not asked again; None where nobody
+    else may be asked."""
+    if REJECTION not in choice.rules.triggers or not _within_budget(ask, choice, attempts):
+        return None
+    return None if choice.next(REJECTION) is None else replace(ask, patience=0)
+
+
+def _within_budget(ask: Ask, choice: Choice, attempts: int) -> bool:
+    most = choice.rules.max_attempts
+    return not (most and attempts >= most) and not (ask.deadline and monotonic() >= ask.deadline)
 
 
 def _within(clocks: Clocks, left: float) -> Clocks:

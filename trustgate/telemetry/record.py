@@ -4,11 +4,12 @@ Leaving something is an attribute set. The event is built off the response path,
 so a record holds ids and numbers and never a body, which would live on in the queue.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from datetime import UTC, datetime
 from time import perf_counter, time
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from trustgate.contract.context import Caller
 from trustgate.contract.cost import Cost, PriceRule, Pricing, plain
@@ -30,6 +31,15 @@ from trustgate.contract.usage import Usage
 
 TIMEOUTS = frozenset((408, 504))
 AFTER_THE_ANSWER = "post_response"
+REJECTED = "plugin_rejection"
+"""The failure of an attempt whose answer a policy rejected."""
+
+
+class Spent(Struct, frozen=True, kw_only=True, gc=False):
+    """What answers used that the caller did not get. `cost` is None where the price of one of them is not known."""
+
+    usage: Usage
+    cost: Cost | None
 
 
 class Record(Struct, kw_only=True, gc=False):
@@ -39,7 +49,9 @@ class Record(Struct, kw_only=True, gc=False):
     mark divides counts for the later step, as far as the request came.
     `provider_seconds` is all waiting for providers, to the last byte; 0 means that the attempts say it all.
     `cost` is left by whoever had to know it at once; else it is worked out of `usage`, the model's name and what the
-    answering registry and service tier make of its price when the event is built.
+    answering registry and service tier make of its price when the event is built. `usage` is that of the answer which
+    the caller got; `spent` is what earlier ones used, which count too, and `overruled` how many of the findings are
+    about those: a refusal among them was not the caller's.
     """
 
     trace_id: str = ""
@@ -85,6 +97,8 @@ class Record(Struct, kw_only=True, gc=False):
     service_tier: str = ""
     prices: tuple[PriceRule, ...] = ()
     cost: Cost | None = None
+    spent: Spent | None = None
+    overruled: int = 0
 
     def end(self) -> None:
         """Stop the clock: the last byte has left. Only the first call counts."""
@@ -122,15 +136,55 @@ class Record(Struct, kw_only=True, gc=False):
         return b", ".join(b"%b;dur=%.3f" % (name, (end - start) * 1e3) for name, start, end in spans)
 
 
+def set_aside(record: Record, attempts: MutableSequence[Attempt], findings: int, pricing: Pricing) -> None:
+    """The last answer will not be the caller's: what it used counts, and the next one's is counted beside it.
+
+    `findings` is how many there are by now.
+    """
+    record.overruled = findings
+    usage, cost = record.usage, None
+    if usage is not None:
+        cost = _price(record, usage, attempts[-1].provider, pricing, at=time())
+        spent = record.spent
+        record.spent = Spent(
+            usage=usage if spent is None else spent.usage + usage,
+            cost=cost if spent is None else None if spent.cost is None or cost is None else spent.cost + cost,
+        )
+    attempts[-1] = replace(
+        attempts[-1],
+        outcome="retryable",
+        failure=REJECTED,
+        usage=None if usage is None else _usage(usage),
+        cost=None if cost is None else _cost(cost),
+    )
+    record.usage, record.finish_reason, record.service_tier, record.streaming = None, "", "", False
+
+
+def usage_of(record: Record) -> Usage | None:
+    """Return what the request used: the caller's answer, and those that it did not get."""
+    if record.spent is None:
+        return record.usage
+    return record.spent.usage if record.usage is None else record.spent.usage + record.usage
+
+
 def price_of(record: Record, pricing: Pricing) -> Cost | None:
-    """Return what the answer of a record cost; None where it used nothing or its price is not known. Never raises."""
+    """Return what a record's request cost; None where it used nothing or a price is not known. Never raises."""
+    spent = record.spent
     if record.usage is None or not record.attempts:
-        return None
+        return None if spent is None else spent.cost
+    at = record.ended_clock - (record.ended_at - record.started)
+    cost = _price(record, record.usage, record.attempts[-1].provider, pricing, at=at)
+    if spent is None:
+        return cost
+    return None if cost is None or spent.cost is None else spent.cost + cost
+
+
+def _price(record: Record, usage: Usage, provider: str, pricing: Pricing, *, at: float) -> Cost | None:
     return pricing.price(
-        record.attempts[-1].provider,
+        provider,
         record.model,
-        record.usage,
-        at=record.ended_clock - (record.ended_at - record.started),
+        usage,
+        at=at,
         service_tier=record.service_tier,
         overrides=record.prices,
         asked=record.requested_model,
@@ -169,7 +223,7 @@ def build_event(record: Record, pricing: Pricing | None = None) -> Event:
         is_flagged=True in [finding.flagged for finding in findings],
         request=_request(record, last),
         response=_response(record, latency.provider_ms),
-        usage=_usage(record.usage) if record.usage else None,
+        usage=_usage(usage) if (usage := usage_of(record)) else None,
         cost=_cost(cost) if cost is not None else None,
         latency=latency,
         attempts=attempts,

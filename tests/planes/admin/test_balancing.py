@@ -118,7 +118,6 @@ def fallback(**changes: Any) -> dict[str, Any]:
         (fallback(budget={"max_tries": 1}), "fallback.budget: unknown field max_tries"),
         (fallback(triggers=[]), "fallback.triggers is empty"),
         (fallback(triggers=["rain"]), "fallback.triggers"),
-        (fallback(triggers=["plugin_rejection"]), "plugin_rejection is not supported by this version"),
         (balancing(hedging={"after_ms": -1}), "lb_config.hedging.after_ms"),
         (fallback(triggers=["timeout", "timeout"]), "fallback.triggers names one twice"),
         (fallback(chain=[]), "fallback.chain is empty"),

@@ -169,3 +169,29 @@ def test_a_price_starts_on_its_day_and_the_hour_counts_where_it_does() -> None:
                     assert_same(ours, theirs(provider, offer.slug, usage, moment), usage, (offer.slug, moment))
                 changes += 1
     assert changes > 100
+
+
+DAY: Final = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
+HALF_HOURS: Final = [DAY + half * 1800 + offset for half in range(48) for offset in (-1, 0, 1)]
+
+
+def test_prices_have_been_as_they_are_since_the_last_change() -> None:
+    cheaper_at_night = 0
+    for provider in SHIPPED:
+        for listing in {id(offer.listing): offer.listing for offer in offers(provider)}.values():
+            rates = [listing.rates(at) for at in HALF_HOURS]
+            assert [listing.rates(listing.since(at)) for at in HALF_HOURS] == rates, listing.model.id
+            assert all(listing.since(at) <= at for at in HALF_HOURS)
+            cheaper_at_night += len(set(rates)) > 1
+    assert cheaper_at_night, "there is something to be seen"
+
+
+def test_nothing_is_dearer_than_the_dearest_at_any_hour() -> None:
+    usage = Usage(input=1000, output=1000)
+    for provider in SHIPPED:
+        for offer in offers(provider):
+            prices = {BOOK.price(provider, offer.slug, usage, at=at) for at in HALF_HOURS[::12]}
+            for cost in prices - {None}:
+                assert cost is not None
+                dearest = BOOK.dearest(provider, usage, at=DAY)
+                assert cost.total <= dearest.total, (provider, offer.slug)

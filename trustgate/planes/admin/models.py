@@ -22,7 +22,6 @@ from trustgate.providers.prices.overrides import Overrides
 from trustgate.providers.prices.rates import Rates
 from trustgate.providers.prices.shipped import Offer, offers
 
-HOUR: Final = 3600
 PerToken = Annotated[str, Meta(description="US dollars for one token, as a plain decimal; absent when not known.")]
 Source = Literal["genai-prices", "registry"]
 
@@ -83,15 +82,20 @@ async def _registry(services: AdminServices, ask: Ask[Nothing, ModelsQuery]) -> 
 
 def _items(providers: list[str], rules: tuple[PriceRule, ...], at: float) -> list[ModelItem]:
     if not rules:
-        return [item for provider in providers for item in _shipped(provider, int(at // HOUR))]
+        return [item for provider in providers for item in _shipped(provider, _since(provider, at))]
     own = Overrides(rules)
     return [item for provider in providers for item in _items_of(provider, rules, own, at)]
 
 
 @lru_cache(maxsize=64)
-def _shipped(provider: str, hour: int) -> tuple[ModelItem, ...]:
-    """Thousands of items that change with the date at most: made once an hour and provider."""
-    return tuple(_items_of(provider, (), Overrides(()), hour * HOUR))
+def _shipped(provider: str, since: float) -> tuple[ModelItem, ...]:
+    """Thousands of items, made when a price of the provider changes."""
+    return tuple(_items_of(provider, (), Overrides(()), since))
+
+
+def _since(provider: str, at: float) -> float:
+    """Return since when all prices of a provider have been as they are (Unix seconds)."""
+    return max((offer.listing.since(at) for offer in offers(provider)), default=0.0)
 
 
 def _items_of(provider: str, rules: tuple[PriceRule, ...], own: Overrides, at: float) -> Iterator[ModelItem]:

@@ -12,7 +12,7 @@ from trustgate.contract.cost import Cost
 from trustgate.contract.usage import Usage
 from trustgate.providers.prices.names import SHIPPED
 from trustgate.providers.prices.rates import LARGEST, Rates, Row
-from trustgate.providers.prices.shipped import compile_prices, shipped
+from trustgate.providers.prices.shipped import compile_prices, hours_of, shipped
 
 _INPUT: Final = 7
 """The first so many rates of a row are for what goes in, the others for what comes out."""
@@ -45,11 +45,11 @@ def dearest(provider: str, day: float) -> Dearest:
 
 
 def _rates(provider: str, day: float) -> Iterator[Rates]:
-    moment = datetime.fromtimestamp(day, UTC)
     for model in shipped().models_of(provider):
-        rates = compile_prices(model.get_prices(moment, {}))
-        if rates is not None:
-            yield rates
+        for second in (0, *hours_of(model)):  # some are cheaper at night
+            rates = compile_prices(model.get_prices(datetime.fromtimestamp(day + second, UTC), {}))
+            if rates is not None:
+                yield rates
 
 
 def _listed(row: Row) -> tuple[int, ...]:

@@ -61,6 +61,17 @@ class Listing:
             self._rates[slot] = self._compile(at)
         return self._rates[slot]
 
+    def since(self, at: float) -> float:
+        """Return since when the rates of a time have been in force without a break (Unix seconds; 0: always)."""
+        before = bisect_right(self._days, at)
+        day = self._days[before - 1] if before else 0.0
+        if not self._hours:
+            return day
+        midnight = at // _DAY * _DAY
+        before = bisect_right(self._hours, at - midnight)
+        hour = midnight + self._hours[before - 1] if before else midnight - _DAY + self._hours[-1]
+        return max(day, hour)
+
     def _compile(self, at: float) -> Rates | None:
         return compile_prices(self.model.get_prices(datetime.fromtimestamp(at, UTC), self._context))
 
@@ -103,9 +114,12 @@ class Shipped:
         return tuple(sorted(offers, key=lambda offer: offer.slug))
 
     def models_of(self, theirs: str) -> "Sequence[ModelInfo]":
-        """Return the models of one of genai-prices' providers, or of all of them."""
-        chosen = [self._by_id[theirs]] if theirs in self._by_id else [] if theirs else self._all
-        return [model for provider in chosen for model in provider.models]
+        """Return the models of one of genai-prices' providers with those that it resells, or of all of them."""
+        own = self._by_id.get(theirs)
+        if own is None:
+            return [] if theirs else [model for provider in self._all for model in provider.models]
+        resold = [self._by_id[each] for each in own.fallback_model_providers or () if each in self._by_id]
+        return [model for provider in (own, *resold) for model in provider.models]
 
     def _offer(self, provider: str, model: "ModelInfo") -> Offer | None:
         for name in (model.id, *_equals(model.match)):
@@ -141,6 +155,11 @@ def shipped() -> Shipped:
 def offers(provider: str) -> tuple[Offer, ...]:
     """Return what one of our providers has, by slug. The first call takes up to 0.2 s: make it in a thread."""
     return shipped().offers(provider) if provider in SHIPPED else ()
+
+
+def hours_of(model: "ModelInfo") -> Sequence[float]:
+    """Return at which seconds of the UTC day the prices of a model change."""
+    return _boundaries(model)[1]
 
 
 def compile_prices(prices: "ModelPrice") -> Rates | None:

@@ -10,7 +10,7 @@ from trustgate.config.records import Consumer, Fallback, LoadBalancing, Member, 
 from trustgate.contract.context import AUTO, POOL
 from trustgate.contract.errors import Refused
 from trustgate.forwarding.wanted import read_wanted
-from trustgate.planes.admin.services.problems import invalid, not_served
+from trustgate.planes.admin.services.problems import invalid
 from trustgate.planes.admin.services.work import Work
 from trustgate.storage.store import Query
 
@@ -137,8 +137,6 @@ def _check_fallback(consumer: Consumer, fallback: Fallback) -> None:
         raise invalid("fallback.triggers is empty: name at least one")
     if not fallback.chain:
         raise invalid("fallback.chain is empty: name at least one registry")
-    if "plugin_rejection" in fallback.triggers:
-        raise not_served("fallback.triggers plugin_rejection")
     if len(set(fallback.triggers)) < len(fallback.triggers):
         raise invalid("fallback.triggers names one twice")
     if len(set(fallback.chain)) < len(fallback.chain):
