@@ -222,6 +222,17 @@ async def test_all_are_taken_or_none(bench: Bench) -> None:
     assert (await take(bench, 3, key="wide", cost=0)).remaining == 2
 
 
+async def test_what_can_be_taken_at_once_is_taken_of_the_same_counts(bench: Bench) -> None:
+    twice = (wanted("k", 2), wanted("other", 9))
+    at_once = bench.limiter.take_now(twice)
+    first = await bench.limiter.take_all(twice) if at_once is None else at_once
+    assert [(each.allowed, each.remaining) for each in first] == [(True, 1), (True, 8)]
+    assert (await take(bench, 2)).allowed
+    later = bench.limiter.take_now(twice)
+    assert later is None or [each.allowed for each in later] == [False, True]
+    assert (await bench.limiter.look(twice))[1].remaining == 8, "of none, where one has too little"
+
+
 async def test_nothing_is_asked_of_nothing(bench: Bench) -> None:
     assert await bench.limiter.take_all(()) == await bench.limiter.look(()) == ()
     await bench.limiter.refund_all(())

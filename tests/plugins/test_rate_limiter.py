@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
@@ -28,7 +28,7 @@ from tests.lifecycle.kit import (
     whole,
 )
 from tests.plugins.house import rule_of
-from trustgate import Allowance, Deny, PolicyRef, Proceed, RequestContext, Services, StateUnavailable, Take
+from trustgate import Allowance, Deny, PolicyRef, Proceed, RequestContext, Services, StateUnavailable, Take, Verdict
 from trustgate.config.records import Auth, ModelPolicy
 from trustgate.contract.upstream import UpstreamFailure
 from trustgate.enforcement.plugins import load_plugins
@@ -57,16 +57,26 @@ def with_header(ctx: RequestContext, name: bytes, value: bytes) -> RequestContex
     return msgspec.structs.replace(ctx, headers={**ctx.headers, name: value})
 
 
+async def decided(ctx: RequestContext, chosen: Any, asked: PolicyRef, services: Services) -> Verdict:
+    verdict = pre_request(ctx, chosen, asked, services)
+    return await verdict if isinstance(verdict, Awaitable) else verdict
+
+
+def told(verdict: Proceed) -> Mapping[bytes, bytes]:
+    assert verdict.quota is not None
+    return dict(verdict.quota.headers())
+
+
 async def count_let_through(ctx: RequestContext, services: Services, asked: PolicyRef, chosen: Any, tries: int) -> int:
-    verdicts = [await pre_request(ctx, chosen, asked, services) for _ in range(tries)]
+    verdicts = [await decided(ctx, chosen, asked, services) for _ in range(tries)]
     return sum(isinstance(verdict, Proceed) for verdict in verdicts)
 
 
 async def test_a_caller_is_told_where_it_stands(ctx: RequestContext, services: Services) -> None:
     before = time.time()
-    verdict = await pre_request(ctx, settings(), policy(), services)
+    verdict = await decided(ctx, settings(), policy(), services)
     assert isinstance(verdict, Proceed)
-    headers = dict(verdict.headers)
+    headers = told(verdict)
     assert headers[b"x-ratelimit-consumer-limit"] == b"2"
     assert headers[b"x-ratelimit-consumer-remaining"] == b"1"
     assert before + 59 <= int(headers[b"x-ratelimit-consumer-reset"]) <= time.time() + 62
@@ -76,7 +86,7 @@ async def test_beyond_the_limit_a_caller_is_refused_and_told_when_to_return(
     ctx: RequestContext, services: Services
 ) -> None:
     assert await count_let_through(ctx, services, policy(), settings(), 2) == 2
-    verdict = await pre_request(ctx, settings(), policy(), services)
+    verdict = await decided(ctx, settings(), policy(), services)
     assert isinstance(verdict, Deny)
     assert (verdict.status, verdict.code) == (429, "rate_limit_exceeded")
     assert verdict.retry_after is not None
@@ -89,8 +99,8 @@ async def test_beyond_the_limit_a_caller_is_refused_and_told_when_to_return(
 
 async def test_a_chosen_retry_after_replaces_the_counted_one(ctx: RequestContext, services: Services) -> None:
     chosen = settings(limit=1, retry_after="90s")
-    await pre_request(ctx, chosen, policy(), services)
-    verdict = await pre_request(ctx, chosen, policy(), services)
+    await decided(ctx, chosen, policy(), services)
+    verdict = await decided(ctx, chosen, policy(), services)
     assert isinstance(verdict, Deny)
     assert verdict.retry_after == 90
     assert "Try again in 90 s." in verdict.message
@@ -106,9 +116,9 @@ async def test_a_global_policy_counts_the_whole_gateway(ctx: RequestContext, ser
     assert await count_let_through(ctx, services, everyone, settings(), 1) == 1
     assert await count_let_through(other_consumer(ctx), services, everyone, settings(), 3) == 1
     elsewhere = other_consumer(ctx, gateway_id="gateway-2")
-    verdict = await pre_request(elsewhere, settings(), everyone, services)
+    verdict = await decided(elsewhere, settings(), everyone, services)
     assert isinstance(verdict, Proceed)
-    assert dict(verdict.headers)[b"x-ratelimit-global-remaining"] == b"1"
+    assert told(verdict)[b"x-ratelimit-global-remaining"] == b"1"
 
 
 async def test_policies_are_counted_apart(ctx: RequestContext, services: Services) -> None:
@@ -128,14 +138,14 @@ async def test_a_header_value_is_not_kept(ctx: RequestContext) -> None:
         def __init__(self) -> None:
             self.seen: list[str] = []
 
-        async def take_all(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
+        def take_now(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
             self.seen += [take.key for take in takes]
             return tuple(Allowance(allowed=True, limit=each.limit, remaining=1, reset_after=1.0) for each in takes)
 
     keys = Keys()
     chosen = settings(group_by_header="X-User")
-    await pre_request(with_header(ctx, b"x-user", b"ann" * 9000), chosen, policy(), world.services(limiter=keys))
-    await pre_request(ctx, settings(), policy(is_global=True), world.services(limiter=keys))
+    await decided(with_header(ctx, b"x-user", b"ann" * 9000), chosen, policy(), world.services(limiter=keys))
+    await decided(ctx, settings(), policy(is_global=True), world.services(limiter=keys))
     grouped, whole = keys.seen
     assert grouped.startswith("gateway-1:rate_limiter:policy-1:consumer:consumer-1:")
     assert "ann" not in grouped
@@ -147,7 +157,7 @@ async def test_200_concurrent_callers_share_a_limit_of_50(ctx: RequestContext, s
     verdicts: list[object] = []
 
     async def ask() -> None:
-        verdicts.append(await pre_request(ctx, settings(limit=50), policy(), services))
+        verdicts.append(await decided(ctx, settings(limit=50), policy(), services))
 
     async with anyio.create_task_group() as group:
         for _ in range(200):
@@ -158,11 +168,14 @@ async def test_200_concurrent_callers_share_a_limit_of_50(ctx: RequestContext, s
 
 async def test_a_store_that_is_away_is_for_on_error_to_judge(ctx: RequestContext) -> None:
     class Away:
+        def take_now(self, takes: Sequence[Take]) -> None:
+            return None
+
         async def take_all(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
             raise StateUnavailable("nobody home")
 
     with pytest.raises(StateUnavailable):
-        await pre_request(ctx, settings(), policy(), world.services(limiter=Away()))
+        await decided(ctx, settings(), policy(), world.services(limiter=Away()))
     assert RateLimiterSettings.on_error == "allow"
 
 

@@ -63,6 +63,9 @@ class Limiter(Protocol):
         """Take of every one, or of none when one has too little: then that one's allowance says so. One step for all,
         so that no other caller comes between. Raises StateUnavailable."""
 
+    def take_now(self, takes: Sequence[Take]) -> tuple[Allowance, ...] | None:
+        """Do what `take_all` does where nobody has to be waited for, and None where somebody has to."""
+
     async def look(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
         """Say of each what `take_all` would, and take nothing. Raises StateUnavailable."""
 

@@ -1,6 +1,7 @@
 """What a policy answers with. A value, never an exception: an exception is a surprise, and `on_error` decides."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any
 
 from msgspec import Struct
@@ -11,8 +12,24 @@ Details = Mapping[str, Any] | Struct | None
 """What goes into the event beside a decision: never what a prompt or an answer says. A struct costs nothing to make."""
 
 
+class Quota(Struct, frozen=True):
+    """What callers are told of a limit, in three headers: how much it is, what is left of it, when all is back (Unix
+    seconds). Of several under the same names they are told the one of which the least is left."""
+
+    names: tuple[bytes, bytes, bytes]
+    limit: bytes
+    remaining: int
+    reset: float
+
+    def headers(self) -> tuple[Header, Header, Header]:
+        """Return them written out."""
+        limit, remaining, reset = self.names
+        return (limit, self.limit), (remaining, b"%d" % self.remaining), (reset, b"%d" % ceil(self.reset))
+
+
 class Proceed(Struct, frozen=True, kw_only=True):
-    """Go on. `body` replaces the request's (or answer's); `headers` go to the caller, `details` to the event.
+    """Go on. `body` replaces the request's (or answer's); `headers` go to the caller, and `quota`, which is written out
+    only where it is the tightest; `details` to the event.
 
     `model` asks for another model in the place of the caller's; at `pre_call` targets are then chosen anew. `kept` is
     for the policy itself: its later hooks get it back under that name, and nobody else does.
@@ -23,6 +40,7 @@ class Proceed(Struct, frozen=True, kw_only=True):
     kept: Any = None
     headers: Sequence[Header] = ()
     details: Details = None
+    quota: Quota | None = None
 
 
 class Answer(Struct, frozen=True, kw_only=True):

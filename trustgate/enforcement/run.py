@@ -16,12 +16,12 @@ from msgspec.structs import replace
 from trustgate.contract.context import AnswerView, Body, Chosen, Chunk, Origin, Outcome, RequestContext
 from trustgate.contract.upstream import Header
 from trustgate.contract.usage import Usage
-from trustgate.contract.verdict import Answer, Deny, Proceed, Rewrite
+from trustgate.contract.verdict import Answer, Deny, Proceed, Quota, Rewrite
 from trustgate.enforcement.chain import Batch, CannotDecide, Chains, Link
 from trustgate.enforcement.lines import Lines, Passed
 from trustgate.enforcement.sieve import Sieve
 from trustgate.enforcement.stepping import WAITS, call, step, stepped
-from trustgate.enforcement.told import add_headers
+from trustgate.enforcement.told import add_headers, add_quota, write_quotas
 from trustgate.enforcement.trail import Trail, failed, note
 
 log = logging.getLogger("trustgate.enforcement")
@@ -82,20 +82,19 @@ class Runner:
         reread: Callable[[bytes], AnswerView],
     ) -> Ruling:
         """Run the policies on a whole answer. A rewrite, `reread`, is what the batches behind it see."""
-        headers: list[Header] = []
         changed: bytes | None = None
+        heard = _Heard()
         for batch in chains.pre_response:
             links = tuple(link for link in batch if link.buffers_stream or not answer.streamed)
-            heard = _Heard(headers)
             left = self._batch(links, ctx, answer, trail, heard)
             if left is not None:
                 await left
             if heard.stop is not None:
-                return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=headers)
+                return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=heard.told())
             if heard.body is not None:
-                changed = bytes(heard.body)
+                changed, heard.body = bytes(heard.body), None
                 answer = reread(changed)
-        return Ruling(ctx=ctx, headers=headers, body=changed)
+        return Ruling(ctx=ctx, headers=heard.told(), body=changed)
 
     def sieve(self, chains: Chains, ctx: RequestContext, trail: Trail) -> Sieve:
         """Return what passes the text of one stream through its policies."""
@@ -155,8 +154,7 @@ class Runner:
     async def _before(
         self, batches: Iterable[Batch], ctx: RequestContext, subject: Chosen | None, trail: Trail, reread: Reread
     ) -> Ruling:
-        headers: list[Header] = []
-        heard = _Heard(headers)
+        heard = _Heard()
         for batch in batches:
             if len(batch) == 1:  # most of them, and then there is nothing to go around in
                 link = batch[0]
@@ -171,13 +169,13 @@ class Runner:
                 if left is not None:
                     await left
             if heard.stop is not None:
-                return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=headers)
+                return Ruling(ctx=ctx, stop=heard.stop, by=heard.by, headers=heard.told())
             if heard.body is not None or heard.model:
                 ctx = replace(ctx, body=reread(ctx.body, heard.body, heard.model))
                 if heard.model and subject is not None:
                     break
                 heard.body, heard.model = None, ""
-        return Ruling(ctx=ctx, headers=headers)
+        return Ruling(ctx=ctx, headers=heard.told())
 
     def _batch(
         self, batch: Batch, ctx: RequestContext, subject: Any, trail: Trail, heard: "_Heard"
@@ -283,12 +281,13 @@ class Runner:
 
 
 class _Heard:
-    """What the links of one batch came to."""
+    """What the links of one stage came to."""
 
-    __slots__ = ("body", "by", "headers", "model", "stop")
+    __slots__ = ("_headers", "_quotas", "body", "by", "model", "stop")
 
-    def __init__(self, headers: list[Header]) -> None:
-        self.headers = headers
+    def __init__(self) -> None:
+        self._headers: list[Header] = []
+        self._quotas: list[Quota] = []
         self.stop: Answer | Deny | None = None
         self.by = ""
         self.body: bytes | bytearray | None = None
@@ -299,14 +298,21 @@ class _Heard:
         if type(verdict) is not Proceed:
             self.stop = verdict if isinstance(verdict, Answer | Deny) else None
             self.by = link.policy.slug
-            if self.stop is not None and self.headers and self.stop.headers:
-                names = {name for name, _ in self.stop.headers}  # whoever ends it says how things stand
-                self.headers[:] = [header for header in self.headers if header[0] not in names]
             return self.stop is not None
+        if verdict.quota is not None:
+            add_quota(self._quotas, verdict.quota)
         if verdict.headers:
-            add_headers(self.headers, verdict.headers)
+            add_headers(self._headers, verdict.headers)
         self.body, self.model = verdict.body, verdict.model
         return False
+
+    def told(self) -> Sequence[Header]:
+        """Return what the caller is told in headers. Whoever ends it says how things stand."""
+        headers = write_quotas(self._headers, self._quotas) if self._quotas else self._headers
+        if self.stop is None or not headers or not self.stop.headers:
+            return headers
+        names = {name for name, _ in self.stop.headers}
+        return [header for header in headers if header[0] not in names]
 
 
 def _noted(link: Link, verdict: Any, started: float, trail: Trail, *, throttled: bool = False) -> Any:

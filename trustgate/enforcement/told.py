@@ -3,6 +3,24 @@
 from collections.abc import Sequence
 
 from trustgate.contract.upstream import Header
+from trustgate.contract.verdict import Quota
+
+
+def add_quota(quotas: list[Quota], quota: Quota) -> None:
+    """Add how one limit stands to how those before it do. Of two under the same names the tighter one stays."""
+    for at, other in enumerate(quotas):
+        if other.names == quota.names:
+            if quota.remaining < other.remaining:
+                quotas[at] = quota
+            return
+    quotas.append(quota)
+
+
+def write_quotas(headers: list[Header], quotas: Sequence[Quota]) -> Sequence[Header]:
+    """Return the headers with the quotas written out behind them."""
+    for quota in quotas:
+        add_headers(headers, quota.headers())
+    return headers
 
 
 def add_headers(headers: list[Header], more: Sequence[Header]) -> None:

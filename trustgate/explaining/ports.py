@@ -52,6 +52,9 @@ class LookingLimiter:
         """Say what taking would."""
         return (await self.take_all((Take(key=key, limit=limit, window=window, cost=cost),)))[0]
 
+    def take_now(self, takes: Sequence[Take]) -> None:
+        """Return None: whoever looks has to ask, and may have to wait."""
+
     async def take_all(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
         """Say what taking would."""
         return await self._limiter.look(takes)

@@ -38,6 +38,10 @@ class MemoryLimiter:
 
     async def take_all(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
         """Take of every one, or of none."""
+        return self.take_now(takes)
+
+    def take_now(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
+        """Take of every one, or of none. There is never anybody to wait for."""
         if len(takes) == 1:
             take = takes[0]
             return (self._take_one(take.key, take.limit, take.window, take.cost, take.until),)

@@ -99,6 +99,9 @@ class RedisLimiter:
         """Take, or say when to come back; a `cost` of 0 only looks."""
         return (await self.take_all((Take(key=key, limit=limit, window=window, cost=cost),)))[0]
 
+    def take_now(self, takes: Sequence[Take]) -> None:
+        """Return None: counts are in another process."""
+
     async def take_all(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
         """Take of every one, or of none."""
         return await self._run_takes("take", takes)

@@ -7,10 +7,20 @@ from secrets import token_hex
 
 from msgspec import Struct
 
-from trustgate import Allowance, Chosen, Deny, PolicyRef, Proceed, RequestContext, Services, Take, Verdict, hookimpl
+from trustgate import (
+    Allowance,
+    Chosen,
+    Deny,
+    PolicyRef,
+    Proceed,
+    Quota,
+    RequestContext,
+    Services,
+    Take,
+    Verdict,
+    hookimpl,
+)
 from trustgate_plugins.rate_limiter.settings import Rate, RateLimiterSettings
-
-Header = tuple[bytes, bytes]
 
 GLOBAL = (b"x-ratelimit-global-limit", b"x-ratelimit-global-remaining", b"x-ratelimit-global-reset")
 CONSUMER = (b"x-ratelimit-consumer-limit", b"x-ratelimit-consumer-remaining", b"x-ratelimit-consumer-reset")
@@ -46,8 +56,14 @@ def settings_type() -> type[RateLimiterSettings]:
 @hookimpl
 def pre_request(
     ctx: RequestContext, settings: RateLimiterSettings, policy: PolicyRef, services: Services
-) -> Awaitable[Verdict]:
-    return _decide(settings.key(ctx, policy), settings, policy, services)
+) -> Verdict | Awaitable[Verdict]:
+    key = settings.key(ctx, policy)
+    if settings.concurrency is None:  # most of them, and where counts are in this process nothing is waited for
+        now = services.clock()
+        takes = settings.taken(key, now)
+        if (allowances := services.limiter.take_now(takes)) is not None:
+            return _told(settings, policy, takes, allowances, now)
+    return _decide(key, settings, policy, services)
 
 
 @hookimpl
@@ -81,24 +97,17 @@ async def refund(services: Services, kept: Kept) -> None:
 
 async def _decide(key: str, settings: RateLimiterSettings, policy: PolicyRef, services: Services) -> Verdict:
     now = services.clock()
-    headers: Sequence[Header] = ()
-    details: Allowance | Standings | None = None
     takes = settings.taken(key, now)
+    told: Proceed | Deny = Proceed()
     if takes:
-        allowances = await services.limiter.take_all(takes)
-        at = 0 if len(allowances) == 1 else _telling(allowances)
-        telling = allowances[at]
-        headers = _headers(GLOBAL if policy.is_global else CONSUMER, settings.rates[at], telling, now)
-        if not telling.allowed:
-            return _deny(settings, settings.rates[at], policy, telling, headers)
-        details = telling if len(allowances) == 1 else Standings(allowances)
-    if settings.concurrency is None:
-        return Proceed(headers=headers, kept=takes, details=details)
+        told = _told(settings, policy, takes, await services.limiter.take_all(takes), now)
+    if settings.concurrency is None or isinstance(told, Deny):
+        return told
     # a number of our own: callers choose their trace ids, and might choose one twice
     taken = Inside(takes, f"{key}:under_way", token_hex(12))
     inside = await services.limiter.enter(taken.room, taken.ticket, limit=settings.concurrency, lease=LEASE)
     if inside.allowed:
-        return Proceed(headers=headers, kept=taken, details=details)
+        return Proceed(kept=taken, details=told.details, quota=told.quota)
     await services.limiter.refund_all(takes)
     return _full(settings, settings.concurrency, policy)
 
@@ -111,19 +120,24 @@ def _telling(allowances: Sequence[Allowance]) -> int:
     )
 
 
-def _headers(
-    names: tuple[bytes, bytes, bytes], rate: Rate, allowance: Allowance, now: float
-) -> tuple[Header, Header, Header]:
-    return (
-        (names[0], rate.limit_text),
-        (names[1], b"%d" % allowance.remaining),
-        (names[2], b"%d" % ceil(now + allowance.reset_after)),
-    )
+def _told(
+    settings: RateLimiterSettings,
+    policy: PolicyRef,
+    takes: tuple[Take, ...],
+    allowances: tuple[Allowance, ...],
+    now: float,
+) -> Proceed | Deny:
+    """Return what follows from what the limiter said."""
+    at = 0 if len(allowances) == 1 else _telling(allowances)
+    telling, rate = allowances[at], settings.rates[at]
+    names = GLOBAL if policy.is_global else CONSUMER
+    quota = Quota(names, rate.limit_text, telling.remaining, now + telling.reset_after)
+    if not telling.allowed:
+        return _deny(settings, rate, policy, telling, quota)
+    return Proceed(kept=takes, details=telling if len(allowances) == 1 else Standings(allowances), quota=quota)
 
 
-def _deny(
-    settings: RateLimiterSettings, rate: Rate, policy: PolicyRef, allowance: Allowance, headers: Sequence[Header]
-) -> Deny:
+def _deny(settings: RateLimiterSettings, rate: Rate, policy: PolicyRef, allowance: Allowance, quota: Quota) -> Deny:
     wait = settings.told_to_wait if settings.told_to_wait is not None else allowance.retry_after
     asks = "1 request" if rate.limit == 1 else f"{rate.limit} requests"
     return Deny(
@@ -132,7 +146,7 @@ def _deny(
         f"Try again in {ceil(wait)} s.",
         status=429,
         retry_after=wait,
-        headers=headers,
+        headers=quota.headers(),
         details={
             "scope": "global" if policy.is_global else "consumer",
             "limit": rate.limit,
