@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
-from typing import Final
+from typing import Final, Protocol
 
 from trustgate.admission.form import check_media, check_size
 from trustgate.admission.operation import Asked, ask
@@ -54,6 +54,14 @@ log = logging.getLogger("trustgate.lifecycle")
 __all__ = ["STEPS", "Arrival", "CallerLeft", "Exchange", "Lifecycle"]
 
 
+class Fresh(Protocol):
+    """Knows whether the configuration was proved to be the newest lately enough."""
+
+    @property
+    def fresh(self) -> bool:
+        """Say so."""
+
+
 class Lifecycle:
     """Serves the newest snapshot. `emit` takes each closed record and must not block."""
 
@@ -80,6 +88,7 @@ class Lifecycle:
         self._emit = emit
         self._keep = keep
         self._ready = Ready(Snapshot(), parts)
+        self._watched: Fresh | None = None
         self._afterwards: set[asyncio.Task[None]] = set()
         self._idle: asyncio.Event | None = None
         self.in_flight = 0
@@ -92,6 +101,10 @@ class Lifecycle:
     def revision(self) -> int:
         """The revision that is served."""
         return self._ready.snapshot.revision
+
+    def refuse_unless(self, watched: Fresh, refuses: bool) -> None:
+        """Refuse requests while nobody knows whether the configuration is the newest, where that is wanted."""
+        self._watched = watched if refuses else None
 
     async def handle(self, arrival: Arrival) -> Exchange:
         """Once per request: the steps, in order. Always comes back with a reply, but for a caller who left."""
@@ -183,6 +196,8 @@ class Lifecycle:
 
     async def _steps(self, exchange: Exchange, arrival: Arrival, headers: Mapping[bytes, bytes]) -> Whole | Passing:
         record = exchange.record
+        if self._watched is not None and not self._watched.fresh:
+            raise _STALE
         check_size(arrival.headers, self._limits.max_header_bytes)
         if arrival.method == "OPTIONS" and (allowed := preflight(self._runner, exchange, arrival, headers)):
             return allowed
@@ -374,4 +389,10 @@ PROVED: Final = frozenset(("chat", "embeddings", "rerank", "count"))
 """Families of operations that can be done twice: what a first one came to is nobody's but the caller's."""
 _INTERNAL: Final = Refused(
     "internal_error", "The gateway failed at this request. Its trace id says which one.", status=500
+)
+_STALE: Final = Refused(
+    "configuration_stale",
+    "The gateway has not been able to read its configuration for longer than it may serve an old one.",
+    status=503,
+    headers=((b"retry-after", b"1"),),
 )

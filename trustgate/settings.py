@@ -126,6 +126,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     queue_size: int = 10_000
     telemetry: bool = True
     config_poll: float = 0.2
+    config_max_staleness: float = 0.0
+    config_refuse_stale: bool = False
+    config_keep: bool = True
     ports: Ports = Ports()
     limits: Limits = Limits()
     clocks: Clocks = Clocks()
@@ -177,6 +180,9 @@ def _settings(read: Reader) -> Settings:
         queue_size=read.integer("METRICS_QUEUE_SIZE", 10_000, low=1),
         telemetry=read.flag("TELEMETRY_ENABLED", True),
         config_poll=read.duration("CONFIG_POLL_INTERVAL", 0.2),
+        config_max_staleness=read.duration("CONFIG_MAX_STALENESS", 0.0),
+        config_refuse_stale=read.flag("CONFIG_REFUSE_STALE", False),
+        config_keep=read.flag("CONFIG_KEEP_SNAPSHOT", True),
         ports=_ports(read),
         limits=_limits(read),
         clocks=_clocks(read),

@@ -179,6 +179,10 @@ class Source:
             raise self.fault
         return self.revision_now
 
+    async def news(self, within: float) -> bool:
+        await asyncio.sleep(within)
+        return False
+
     async def changes(self, since: int) -> Changes:
         self.reads += 1
         if self.fault is not None:

@@ -31,5 +31,9 @@ class ConfigSource(Protocol):
     async def revision(self) -> int:
         """Return the newest committed revision. Cheap: it is polled."""
 
+    async def news(self, within: float) -> bool:
+        """Return once something may have been committed, at the latest after so many seconds. Never raises. False says
+        that nobody is listening."""
+
     async def changes(self, since: int) -> Changes:
         """Return what changed after `since`; everything, with `whole`, for 0 or when the log no longer reaches back."""

@@ -4,20 +4,31 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from trustgate.config.snapshot import Snapshot
 from trustgate.config.source import ConfigSource
 
+TOLD = 4
 log = logging.getLogger("trustgate.config")
 
 
 class Watch:
-    """Holds the newest snapshot of a source. `swap` is called with each new one, before anybody is told of it."""
+    """Holds the newest snapshot of a source. `swap` is called with each new one, before anybody is told of it.
 
-    def __init__(self, source: ConfigSource, swap: Callable[[Snapshot], None], *, every: float) -> None:
+    `every` is how often (seconds) the source is looked at where it tells nobody of what is new; one that does is looked
+    at four times more seldom. A snapshot is fresh for `max_staleness` seconds after it was last proved to be the
+    newest; 0 is for ever.
+    """
+
+    def __init__(
+        self, source: ConfigSource, swap: Callable[[Snapshot], None], *, every: float, max_staleness: float = 0.0
+    ) -> None:
         self._source = source
         self._swap = swap
         self._every = every
+        self._max_staleness = max_staleness
+        self._taken = asyncio.Event()
         self._lock = asyncio.Lock()
         self.snapshot = Snapshot()
         self.errors = 0
@@ -45,10 +56,35 @@ class Watch:
                 await asyncio.sleep(self._every)
 
     async def run(self) -> None:
-        """Poll for ever. A source that fails is asked again; what is known keeps serving."""
+        """Keep up for ever. A source that fails is asked again; what is known keeps serving."""
+        told = False
         while True:
-            await asyncio.sleep(self._every)
+            told = await self._source.news(TOLD * self._every if told else self._every) and not self.stale
             await self._poll()
+
+    def adopt(self, snapshot: Snapshot) -> None:
+        """Serve a snapshot that was kept, until the source can be read."""
+        self._take(snapshot)
+        self.stale = True
+
+    async def beyond(self, revision: int, within: float) -> int:
+        """Return the revision once it is another one than this, or after so many seconds."""
+        if self.snapshot.revision == revision:
+            self._taken.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    await self._taken.wait()
+        return self.snapshot.revision
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the snapshot was proved to be the newest lately enough."""
+        return not self._max_staleness or self.age <= self._max_staleness
+
+    @property
+    def age(self) -> float:
+        """For how many seconds nobody has known whether the snapshot is the newest."""
+        return time.time() - self.checked_at
 
     async def _poll(self) -> None:
         try:
@@ -62,6 +98,7 @@ class Watch:
     def _take(self, snapshot: Snapshot) -> None:
         self._swap(snapshot)
         self.snapshot = snapshot
+        self._taken.set()
 
     def _fresh(self) -> None:
         if self.stale:

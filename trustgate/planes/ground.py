@@ -21,8 +21,10 @@ from trustgate.forwarding.httpx_adapter import Proxies, make_transport
 from trustgate.forwarding.outbound import HttpOutbound
 from trustgate.lifecycle import Lifecycle
 from trustgate.parts import Parts
-from trustgate.planes.house import DataPlane, readiness
+from trustgate.planes.house import DataPlane
+from trustgate.planes.presence import Presence, this_process
 from trustgate.planes.probes import Probes
+from trustgate.planes.readiness import Readiness
 from trustgate.planes.secret import make_folder, server_secret
 from trustgate.planes.serve import Drain
 from trustgate.probing import Prober
@@ -43,6 +45,8 @@ from trustgate.state.vectors import in_memory, in_redis
 from trustgate.storage.configuration import StoredConfig
 from trustgate.storage.database import Database
 from trustgate.storage.factory import open_database, open_vectors
+from trustgate.storage.kept import KeptSnapshot
+from trustgate.storage.processes import Processes
 from trustgate.storage.seal import Sealer
 from trustgate.storage.settings import PostgresSettings, SqliteSettings
 from trustgate.storage.store import Store
@@ -229,7 +233,8 @@ def _watch(
         prober.swap(snapshot)
         lifecycle.swap(snapshot)
 
-    watch = Watch(source, swap, every=settings.config_poll)
+    watch = Watch(source, swap, every=settings.config_poll, max_staleness=settings.config_max_staleness)
+    lifecycle.refuse_unless(watch, settings.config_refuse_stale)
     meters.gauge("trustgate_snapshot_checked_seconds", "When the store was last seen, Unix.", lambda: watch.checked_at)
     meters.counter("trustgate_snapshot_errors_total", "Times the store could not be read.", lambda: watch.errors)
     return watch
@@ -245,12 +250,27 @@ def about(settings: Settings) -> dict[str, str]:
     }
 
 
-def _probes(settings: Settings, drain: Drain, meters: Meters, watch: Watch) -> Probes:
-    return Probes(about=about(settings), dependencies=readiness(drain, watch), metrics=meters.render)
+def _kept(settings: Settings, sealer: Sealer) -> KeptSnapshot | None:
+    """Keep a snapshot where the database is elsewhere."""
+    if not settings.postgres.host or not settings.config_keep:
+        return None
+    return KeptSnapshot(settings.data_dir / "snapshot.sealed", sealer)
 
 
-def _admin_probes(settings: Settings, drain: Drain, meters: Meters) -> Probes:
-    return Probes(about=about(settings), dependencies=readiness(drain, None), metrics=meters.render)
+def _presence(
+    settings: Settings, watch: Watch, processes: Processes, kept: KeptSnapshot | None, planes: str
+) -> Presence:
+    return Presence(watch, processes, kept, this_process(planes, version_of(settings)))
+
+
+def _probes(settings: Settings, drain: Drain, meters: Meters, *, watch: Watch, link: Link | None) -> Probes:
+    ready = Readiness(drain, snapshot=watch, link=link, refuses_stale=settings.config_refuse_stale)
+    return Probes(about=about(settings), dependencies=ready.of_data_plane, metrics=meters.render)
+
+
+def _admin_probes(settings: Settings, drain: Drain, meters: Meters, *, database: Database, link: Link | None) -> Probes:
+    ready = Readiness(drain, database=database, link=link)
+    return Probes(about=about(settings), dependencies=ready.of_admin_plane, metrics=meters.render)
 
 
 class Ground(containers.DeclarativeContainer):
@@ -262,6 +282,9 @@ class Ground(containers.DeclarativeContainer):
     sealer = providers.Singleton(Sealer, secret)
     store = providers.Singleton(Store, database, sealer)
     source = providers.Singleton(StoredConfig, database, sealer)
+    processes = providers.Singleton(Processes, database)
+    kept = providers.Singleton(_kept, settings, sealer)
+    planes: providers.Provider[str] = providers.Object("")
     transport = providers.Singleton(_transport, settings)
     prices = providers.Singleton(PriceBook)
     link = providers.Singleton(_link, settings)
@@ -283,8 +306,9 @@ class Ground(containers.DeclarativeContainer):
     watch = providers.Singleton(_watch, settings, source, lifecycle, embedder=embedder, prober=prober, meters=meters)
     explainer = providers.Singleton(_explainer, settings, parts, watch, traces)
     drain = providers.Singleton(Drain)
-    probes = providers.Singleton(_probes, settings, drain, meters, watch)
-    admin_probes = providers.Singleton(_admin_probes, settings, drain, meters)
+    presence = providers.Singleton(_presence, settings, watch, processes, kept, planes)
+    probes = providers.Singleton(_probes, settings, drain, meters, watch=watch, link=link)
+    admin_probes = providers.Singleton(_admin_probes, settings, drain, meters, database=database, link=link)
     data_plane = providers.Singleton(
         DataPlane,
         watch=watch,
@@ -297,4 +321,6 @@ class Ground(containers.DeclarativeContainer):
         traces=traces,
         board=board,
         prober=prober,
+        presence=presence,
+        kept=kept,
     )

@@ -2,22 +2,25 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+import logging
 
 from trustgate.board import Board
 from trustgate.config.watch import Watch
 from trustgate.contract.upstream import Transport
 from trustgate.explaining.traces import Traces
 from trustgate.lifecycle import Lifecycle
-from trustgate.planes.serve import Drain
+from trustgate.planes.presence import Presence
 from trustgate.probing import Prober
 from trustgate.providers.prices import PriceBook
 from trustgate.state.redis_link import Link
+from trustgate.storage.database import Unavailable
+from trustgate.storage.kept import KeptSnapshot
 from trustgate.telemetry.fanout import Fanout
 from trustgate.telemetry.process import LoopLag
 
 FLUSH = 10.0
 """Seconds that events get to leave at the end."""
+log = logging.getLogger("trustgate.house")
 
 
 class DataPlane:
@@ -36,6 +39,8 @@ class DataPlane:
         traces: Traces,
         board: Board,
         prober: Prober,
+        presence: Presence,
+        kept: KeptSnapshot | None,
     ) -> None:
         self._watch = watch
         self._lifecycle = lifecycle
@@ -47,12 +52,14 @@ class DataPlane:
         self._traces = traces
         self._board = board
         self._prober = prober
+        self._presence = presence
+        self._kept = kept
         self._polling: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Read the configuration and the prices once, then keep watching the configuration."""
         loading = asyncio.create_task(asyncio.to_thread(self._prices.load))
-        await self._watch.load()
+        await self._load()
         await loading
         if self._link is not None:
             await self._link.open()
@@ -61,6 +68,18 @@ class DataPlane:
         self._loop_lag.start()
         self._traces.start()
         self._board.start()
+        self._presence.start()
+
+    async def _load(self) -> None:
+        """Read the configuration, or what was kept of it while the database cannot be reached. Raises StorageError."""
+        try:
+            await self._watch.load()
+        except Unavailable as unavailable:
+            kept = await asyncio.to_thread(self._kept.read) if self._kept is not None else None
+            if kept is None:
+                raise
+            log.warning("%s: serving revision %d, which was kept, until it can be", unavailable, kept.revision)
+            self._watch.adopt(kept)
 
     async def close(self) -> None:
         """Let what has ended be told of, then close the connections to providers."""
@@ -69,6 +88,7 @@ class DataPlane:
             self._polling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._polling
+        await self._presence.aclose()
         await self._prober.aclose()
         await self._board.aclose()
         await self._lifecycle.settled()
@@ -77,15 +97,3 @@ class DataPlane:
         await self._transport.aclose()
         if self._link is not None:
             await self._link.aclose()
-
-
-def readiness(drain: Drain, watch: Watch | None) -> Callable[[], Awaitable[Mapping[str, str]]]:
-    """Return what `/readyz` hangs on: not leaving, and a configuration that has been read."""
-
-    async def dependencies() -> Mapping[str, str]:
-        found = {"process": "draining" if drain.draining else "ok"}
-        if watch is not None:
-            found["snapshot"] = "ok" if watch.checked_at else "not read yet"
-        return found
-
-    return dependencies

@@ -12,11 +12,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from trustgate.planes.states import serves
+
 PATHS = frozenset(("/healthz", "/health", "/readyz", "/metrics", "/__/version"))
 
 
 class Probes(Struct, frozen=True, kw_only=True):
-    """What a plane's probes tell. `dependencies` says what readiness hangs on, as name → `ok` or why not."""
+    """What a plane's probes tell. `dependencies` says what readiness hangs on, as name → `ok`,
+    `degraded: …` where requests can be served without it, or why they cannot."""
 
     about: Mapping[str, str]
     dependencies: Callable[[], Awaitable[Mapping[str, str]]]
@@ -31,7 +34,7 @@ def probe_app(probes: Probes) -> ASGIApp:
 
     async def ready(_: Request) -> Response:
         found = dict(await probes.dependencies())
-        status = "ready" if all(said == "ok" for said in found.values()) else "not_ready"
+        status = "ready" if serves(found) else "not_ready"
         body = {"dependencies": found, "status": status, "time": _now(), "version": probes.about["version"]}
         return _json(200 if status == "ready" else 503, body)
 

@@ -1,5 +1,7 @@
 """Starting one plane, or all of them: the containers, what surrounds them, and what a newcomer is told."""
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from textwrap import dedent
@@ -15,11 +17,13 @@ from trustgate.planes.mcp.container import Mcp
 from trustgate.planes.proxy.container import Proxy
 from trustgate.planes.serve import House, Plane, serve
 from trustgate.settings import Settings
-from trustgate.storage.database import StorageError
+from trustgate.storage.database import StorageError, Unavailable
 from trustgate.storage.migrate import migrate
 from trustgate.telemetry.process_log import configure_logging
 
 DAY = 86_400
+RECONNECT = 1.0
+"""Seconds between two tries to reach a database that was not there at the start."""
 Fail = Callable[[int, str], None]
 log = logging.getLogger("trustgate.start")
 
@@ -53,6 +57,7 @@ async def migrate_now(settings: Settings, *, fail: Fail) -> Sequence[str]:
 async def _serve(settings: Settings, command: str, *, demo: bool) -> None:
     run = Run(settings=settings)
     names = ("admin", "proxy", "mcp") if command == "run" else (command,)
+    run.planes.override(",".join(names))
     if "proxy" in names and "admin" in names:
         run.applied.override(run.watch.provided.applied)
     serving = _Serving(run, names, demo=demo)
@@ -67,6 +72,7 @@ class _Serving:
         self._names = names
         self._demo = demo
         self._seeded: Demo | None = None
+        self._connecting: asyncio.Task[None] | None = None
 
     @property
     def _serves_data(self) -> bool:
@@ -106,8 +112,7 @@ class _Serving:
 
     async def _open(self) -> None:
         run = self._run
-        await run.database().open()
-        await migrate(run.database())
+        await self._open_database()
         if self._demo:
             self._seeded = await seed(run.store(), run.tools(), run.settings())
         if self._serves_data:
@@ -115,12 +120,36 @@ class _Serving:
         elif (link := run.link()) is not None:
             await link.open()
 
+    async def _open_database(self) -> None:
+        """Connect and migrate. A data plane that has something to serve without it goes on, and tries until it can."""
+        database = self._run.database()
+        try:
+            await database.open()
+            await migrate(database)
+        except Unavailable:
+            kept = self._run.kept()
+            if "admin" in self._names or kept is None or not kept.is_there:
+                raise
+            self._connecting = asyncio.create_task(self._connect())
+
+    async def _connect(self) -> None:
+        database = self._run.database()
+        while True:
+            await asyncio.sleep(RECONNECT)
+            with contextlib.suppress(Unavailable):
+                await database.open()
+                await migrate(database)
+                return
+
     async def _opened(self) -> None:
         if self._seeded is not None:
             _welcome(self._run, self._seeded)
 
     async def _close(self) -> None:
         run = self._run
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
         if self._serves_data:
             await run.data_plane().close()
         elif (link := run.link()) is not None:

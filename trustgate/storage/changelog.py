@@ -37,6 +37,7 @@ async def append(transaction: Transaction, touched: Touched) -> int:
             for (entity, entity_id), gateway_id in touched.items()
         ],
     )
+    await transaction.announce()
     if revision % PRUNE_EVERY == 0:
         await prune(transaction, KEPT_ROWS)
     return revision

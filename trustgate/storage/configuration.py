@@ -41,6 +41,10 @@ class StoredConfig:
         """Return the newest committed revision."""
         return int((await self._database.fetch(changelog.REVISION))[0]["revision"])
 
+    async def news(self, within: float) -> bool:
+        """Return once something may have been committed, at the latest after so many seconds."""
+        return await self._database.news(within)
+
     async def changes(self, since: int) -> Changes:
         """Return what changed after `since`, gateways first."""
         async with self._database.transaction(write=False) as transaction:

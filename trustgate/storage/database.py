@@ -73,6 +73,9 @@ class Transaction(Protocol):
     async def execute_many(self, sql: str, rows: Sequence[Params]) -> None:
         """Run a statement once per row of parameters."""
 
+    async def announce(self) -> None:
+        """Wake whoever waits for `news`, once this has committed."""
+
 
 class Database(Protocol):
     """A database. `open` may be tried again after it raised Unavailable."""
@@ -85,6 +88,15 @@ class Database(Protocol):
 
     async def fetch(self, sql: str, **params: Value | Sequence[Value]) -> list[Row]:
         """Run one reading statement in a transaction of its own."""
+
+    async def run(self, sql: str, **params: Value) -> list[Row]:
+        """Run one statement in a transaction of its own, for what is no configuration. Returns its rows, if any."""
+
+    async def news(self, within: float) -> bool:
+        """Return once somebody may have committed configuration, at the latest after so many seconds. Never raises.
+
+        False says that nothing was heard because nobody was listening: whoever has to know looks more often.
+        """
 
     def transaction(self, *, write: bool = True) -> AbstractAsyncContextManager[Transaction]:
         """Open a transaction; with `write=False` one that can only read and never waits for a writer."""

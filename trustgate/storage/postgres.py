@@ -7,7 +7,7 @@ caller leaves no open transaction, no half sent commit and no lost connection, w
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -38,12 +38,16 @@ Connection = AsyncConnection[DictRow]
 Pool = AsyncConnectionPool[Connection]
 Start = Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
 
+RELISTEN = 1.0
+"""Seconds after which a listener that lost its connection tries again."""
 _LOCK = 0x7472757374  # "trust": our writers' advisory lock
 _BEGIN_WRITE = (
     # A writer that hangs must not stop all others for good: neither the waiting nor the idling is without end.
     "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '60s';"
     f" SELECT pg_advisory_xact_lock({_LOCK})"
 )
+CHANNEL = "trustgate_configuration"
+_ANNOUNCE = f"SELECT pg_notify('{CHANNEL}', '')"
 _BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
@@ -53,6 +57,7 @@ class PostgresDatabase:
     def __init__(self, settings: PostgresSettings) -> None:
         self._settings = settings
         self._pool: Pool | None = None
+        self._ear = _Ear(settings)
         self._running: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
@@ -68,6 +73,7 @@ class PostgresDatabase:
     async def aclose(self) -> None:
         """Let running work end, then close every connection."""
         pool, self._pool = self._pool, None
+        await self._ear.aclose()
         while self._running:
             await asyncio.wait(self._running)
         if pool is not None:
@@ -85,6 +91,10 @@ class PostgresDatabase:
         """
         async with self._borrowed() as session:
             return await session.run(_run(session.connection, sql, params))
+
+    async def news(self, within: float) -> bool:
+        """Wait until a writer announces something, at most for so many seconds."""
+        return await self._ear.hear(within)
 
     @asynccontextmanager
     async def transaction(self, *, write: bool = True) -> AsyncIterator[Transaction]:
@@ -165,6 +175,52 @@ class _Transaction:
         with self.course.statement():
             await self._session.run(self._session.connection.cursor().executemany(_renamed(sql), rows))
 
+    async def announce(self) -> None:
+        with self.course.statement():
+            await self._session.run(self._session.connection.execute(_ANNOUNCE))
+
+
+class _Ear:
+    """Listens on a connection of its own, from the first time that somebody wants to hear something.
+
+    Behind a pooler of transactions nothing is ever heard: whoever waits looks then when its time is up.
+    """
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        self._settings = settings
+        self._heard = asyncio.Event()
+        self._listening: asyncio.Task[None] | None = None
+        self._connected = False
+
+    async def hear(self, within: float) -> bool:
+        """Return once something was announced since the last time, or after so many seconds."""
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._listen())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._heard.wait()
+        self._heard.clear()
+        return self._connected
+
+    async def aclose(self) -> None:
+        """Listen no more."""
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        while True:
+            with suppress(psycopg.Error, OSError):
+                async with await Connection.connect(**_options(self._settings)) as connection:
+                    await connection.execute(f"LISTEN {CHANNEL}")
+                    self._connected = True
+                    self._heard.set()  # what was announced before
+                    async for _ in connection.notifies():
+                        self._heard.set()
+            self._connected = False
+            await asyncio.sleep(RELISTEN)
+
 
 async def _fetch(connection: Connection, sql: str, params: Params) -> list[Row]:
     return await (await connection.execute(*_statement(sql, params))).fetchall()
@@ -216,7 +272,8 @@ def _options(settings: PostgresSettings) -> dict[str, Any]:
         "tcp_user_timeout": 60_000,
     }
     given = {name: value for name, value in options.items() if value != ""}
-    return given | {"autocommit": True, "row_factory": dict_row}
+    # a pooler of transactions may hand each of them to another connection, which has prepared nothing
+    return given | {"autocommit": True, "row_factory": dict_row, "prepare_threshold": None}
 
 
 def _pool(settings: PostgresSettings) -> Pool:

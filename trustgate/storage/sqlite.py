@@ -68,6 +68,16 @@ class SqliteDatabase:
         async with self._reader.held():
             return await self._reader.run(lambda connection: _fetch(connection, *spread(sql, params)))
 
+    async def run(self, sql: str, **params: Value) -> list[Row]:
+        """Run one statement in a transaction of its own."""
+        async with self._writer.held():
+            return await self._writer.run(lambda connection: _run(connection, sql, params))
+
+    async def news(self, within: float) -> bool:
+        """Wait: nobody tells anybody of a file that has changed."""
+        await asyncio.sleep(within)
+        return False
+
     @asynccontextmanager
     async def transaction(self, *, write: bool = True) -> AsyncIterator[Transaction]:
         """Open a transaction; a reading one sees the state at its first statement."""
@@ -102,6 +112,9 @@ class _Transaction:
     async def execute_many(self, sql: str, rows: Sequence[Params]) -> None:
         with self.course.statement():
             await self._lane.run(lambda connection: connection.executemany(sql, rows))
+
+    async def announce(self) -> None:
+        """Do nothing: other processes look."""
 
 
 class _Lane:
@@ -185,6 +198,12 @@ class _Lane:
 def _fetch(connection: sqlite3.Connection, sql: str, params: Mapping[str, Any]) -> list[Row]:
     cursor = connection.execute(sql, params)
     names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _run(connection: sqlite3.Connection, sql: str, params: Mapping[str, Any]) -> list[Row]:
+    cursor = connection.execute(sql, params)  # in a transaction of its own, as the connection is
+    names = [column[0] for column in cursor.description or ()]
     return [dict(zip(names, row, strict=True)) for row in cursor]
 
 

@@ -34,6 +34,7 @@ from trustgate.state.memory_cache import MemoryCache
 from trustgate.storage.configuration import StoredConfig
 from trustgate.storage.factory import open_database
 from trustgate.storage.migrate import migrate
+from trustgate.storage.processes import Processes
 from trustgate.storage.seal import Sealer
 from trustgate.storage.settings import SqliteSettings
 from trustgate.storage.store import Store
@@ -102,6 +103,7 @@ async def services(tmp_path: Path, plugins: Plugins, traces: Cache) -> AsyncIter
     known = Traces(most=10, cache=traces, shared_for=60.0)
     yield AdminServices(
         store=Store(database, sealer),
+        processes=Processes(database),
         revision=source.revision,
         explainer=Explainer(parts, limits=Limits(), version="1.0", newest=watch.newest, traces=known),
         board=Board(Health(), traces, shared=False),

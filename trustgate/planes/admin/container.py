@@ -14,6 +14,7 @@ from trustgate.planes.ground import Ground, version_of
 from trustgate.planes.probes import Probes
 from trustgate.settings import Settings
 from trustgate.storage.configuration import StoredConfig
+from trustgate.storage.processes import Processes
 from trustgate.storage.store import Store
 
 
@@ -37,6 +38,7 @@ def _services(
     tools: Tools,
     secret: str,
     *,
+    processes: Processes,
     explainer: Explainer,
     board: Board,
     applied: Callable[[int], Awaitable[None]],
@@ -44,6 +46,7 @@ def _services(
 ) -> AdminServices:
     return AdminServices(
         store=store,
+        processes=processes,
         revision=source.revision,
         tools=tools,
         explainer=explainer,
@@ -69,6 +72,7 @@ class Admin(Ground):
         Ground.source,
         tools,
         Ground.secret,
+        processes=Ground.processes,
         explainer=Ground.explainer,
         board=Ground.board,
         applied=applied,

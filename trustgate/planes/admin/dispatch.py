@@ -1,7 +1,9 @@
 """The table → an ASGI endpoint per path: reads what was asked, runs it, tells the data planes, answers."""
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -14,9 +16,15 @@ from trustgate.planes.admin import envelope
 from trustgate.planes.admin.operation import Ask, Done, Nothing, Operation, read_ids
 from trustgate.planes.admin.plane import AdminServices
 from trustgate.planes.admin.probes import NotReady
+from trustgate.planes.admin.processes import told
 from trustgate.planes.admin.reading import read_body, read_query
 from trustgate.planes.admin.services.work import PLATFORM, Principal
+from trustgate.storage.database import Unavailable
+from trustgate.storage.processes import Process
 
+WAIT, APPLIED = "wait", "applied"
+LONGEST_WAIT = 10.0
+LOOK_EVERY = 0.02
 log = logging.getLogger("trustgate.admin")
 
 
@@ -37,6 +45,9 @@ def _route(path: str, methods: Mapping[str, Operation], services: AdminServices)
             return envelope.answer(unready.readiness, unready.status)
         except Refused as refused:
             return envelope.refusal(refused)
+        except Unavailable as away:
+            log.warning("%s %s: %s", operation.method, operation.path, away)
+            return envelope.problem(503, "unavailable", str(away), ((b"retry-after", b"1"),))
 
     return Route(path, endpoint, methods=list(methods))
 
@@ -48,10 +59,14 @@ async def _answer(operation: Operation, request: Request, services: AdminService
         query=_query(operation, request),
         body=await _body(operation, request, services.max_body_bytes),
     )
+    waits = operation.writes and _waits(request)
     done = await operation.act(services, ask)
     response = envelope.answer(done.value, operation.status, operation.media)
     if operation.writes:
-        response.headers["x-ag-revision"] = str(await _told(done, services))
+        revision = await _told(done, services)
+        response.headers["x-ag-revision"] = str(revision)
+        if waits:
+            response.headers.update(told(await _everywhere(revision, services), revision))
     return response
 
 
@@ -66,7 +81,28 @@ def _who(operation: Operation, request: Request) -> Principal:
 def _query(operation: Operation, request: Request) -> Any:
     if operation.query is Nothing:
         return Nothing()
-    return read_query(request.query_params.multi_items(), operation.query)
+    given = request.query_params.multi_items()
+    if operation.writes:
+        given = [(name, value) for name, value in given if name != WAIT]
+    return read_query(given, operation.query)
+
+
+def _waits(request: Request) -> bool:
+    """Whether a write is answered only once every process has it. Raises Refused."""
+    given = request.query_params.getlist(WAIT)
+    if given not in ([], [APPLIED]):
+        raise Refused("invalid_query", f"invalid query parameters: {WAIT} takes {APPLIED}", status=400)
+    return bool(given)
+
+
+async def _everywhere(revision: int, services: AdminServices) -> Sequence[Process]:
+    """Return the processes that serve, once all have a revision, or once they had their time."""
+    deadline = monotonic() + LONGEST_WAIT
+    while True:
+        living = await services.processes.living()
+        if all(process.revision >= revision for process in living) or monotonic() > deadline:
+            return living
+        await asyncio.sleep(LOOK_EVERY)
 
 
 async def _body(operation: Operation, request: Request, limit: int) -> Any:

@@ -28,7 +28,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str, str]]] = {
     "invalid_filter": (422, "What was sent cannot be taken.", "invalid active parameter"),
     "result_too_large": (422, "What was sent cannot be taken.", "grouped registry view supports at most 200 …"),
     "internal_error": (500, "It broke on our side; the log names the request id.", ""),
-    "unavailable": (503, "Not now.", "Explanations cannot be read: Redis at …"),
+    "unavailable": (503, "Not now.", "the Postgres database … cannot be reached: check …"),
     "not_ready": (503, "Not now.", ""),
 }
 """Code → status, what the status means, a message."""

@@ -28,6 +28,7 @@ _TAGS: Final = {
     "Consumers": "One application each, with what is attached to it.",
     "Auths": "What callers present.",
     "Policies": "One configured plugin each.",
+    "Configuration": "How it reaches those who serve it.",
     "Catalogs": "What there is to choose from.",
     "Probes": "For orchestrators and scrapers; no token.",
     "Documentation": "This API, described; no token.",
@@ -80,8 +81,8 @@ def codes_of(operation: Operation) -> tuple[str, ...]:
         *(("invalid_uuid", "not_found") if operation.ids else ()),
         *(("request_too_large", "validation_failed") if body else ()),
         *(_query_codes(operation) if query else ()),
-        *operation.refuses,
-        *(("internal_error",) if operation.secured else ()),
+        *(code for code in operation.refuses if code != "unavailable"),
+        *(("internal_error", "unavailable") if operation.secured else ()),
     )
 
 
@@ -99,6 +100,20 @@ def _schemas() -> tuple[Mapping[Any, Json], Json]:
     return dict(zip(types, found, strict=True)), dict(sorted(components.items()))
 
 
+_WAIT: Final[Mapping[bool, list[Json]]] = {
+    False: [],
+    True: [
+        {
+            "name": "wait",
+            "in": "query",
+            "schema": {"enum": ["applied"]},
+            "description": "Answer once every process that serves has the change, or after 10 s. `X-AG-Applied` says "
+            "how many have it, `X-AG-Not-Applied` which have not.",
+        }
+    ],
+}
+
+
 def _types(operation: Operation) -> list[Any]:
     body = [] if operation.body is Nothing else [operation.body]
     return [*body, *operation.answers]
@@ -111,7 +126,7 @@ def _operation(operation: Operation, named: Mapping[Any, Json]) -> Json:
         "tags": [operation.tag],
         "security": [{"token": []}] if operation.secured else [],
     }
-    if parameters := [*map(_id_parameter, operation.ids), *_query_parameters(operation)]:
+    if parameters := [*map(_id_parameter, operation.ids), *_query_parameters(operation), *_WAIT[operation.writes]]:
         described["parameters"] = parameters
     if operation.body is not Nothing:
         described["requestBody"] = _request(operation, named)

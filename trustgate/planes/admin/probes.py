@@ -9,6 +9,7 @@ from trustgate.contract.errors import Refused
 from trustgate.planes.admin.operation import Ask, Nothing, Operation, serving
 from trustgate.planes.admin.plane import AdminServices, Build
 from trustgate.planes.admin.wire import Time
+from trustgate.planes.states import serves
 
 METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -44,7 +45,7 @@ async def _liveness(services: AdminServices, _: Ask[Nothing, Nothing]) -> Livene
 
 async def _readiness(services: AdminServices, _: Ask[Nothing, Nothing]) -> Readiness:
     dependencies = dict(await services.dependencies())
-    ready = all(state == "ok" for state in dependencies.values())
+    ready = serves(dependencies)
     readiness = Readiness(
         dependencies=dependencies,
         status="ready" if ready else "not_ready",

@@ -13,6 +13,7 @@ from trustgate.planes.admin import (
     pages,
     policies,
     probes,
+    processes,
     registries,
 )
 from trustgate.planes.admin.operation import Operation
@@ -25,6 +26,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *policies.OPERATIONS,
     *explaining.OPERATIONS,
     *health.OPERATIONS,
+    *processes.OPERATIONS,
     *catalogs.OPERATIONS,
     *models.OPERATIONS,
     *probes.OPERATIONS,
