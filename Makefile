@@ -4,16 +4,20 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL = help
-.PHONY: run test check format lint types imports docs openapi golden bench help clean
+.PHONY: run test test-services check format lint types imports docs openapi golden bench help clean
 
 help:  ## list what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/installed  ## install and start all planes with a gateway to try
 	$(BIN)/trustgate run --demo
 
 test: $(VENV)/installed-dev  ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/services $(ARGS)
+
+test-services: $(VENV)/installed-dev  ## run the tests on what operators run: Apache Kafka (brings Java and Maven as root)
+	sh tests/services/install.sh
+	$(BIN)/python -m pytest $(ARGS) tests/services
 
 check: lint types imports docs  ## format, lint, types, import contracts, generated documents
 

@@ -61,6 +61,26 @@ class RedisVariables(Struct, frozen=True, kw_only=True):
         return f"RedisVariables(host={self.host!r}, port={self.port}, db={self.db}, tls={self.tls})"
 
 
+class KafkaVariables(Struct, frozen=True, kw_only=True):
+    """Where events go. Without `brokers` there is no Kafka; `spool_bytes` may wait on disk while it is away."""
+
+    brokers: tuple[str, ...] = ()
+    topic: str = "trustgate.requests"
+    security: str = "PLAINTEXT"
+    mechanism: str = "PLAIN"
+    username: str = ""
+    password: str = ""
+    ca_cert: str = ""
+    client_cert: str = ""
+    client_key: str = ""
+    compression: str = "lz4"
+    spool_bytes: int = 256 * 1024 * 1024
+
+    def __repr__(self) -> str:
+        """Say where; the password is secret."""
+        return f"KafkaVariables(brokers={self.brokers!r}, topic={self.topic!r}, security={self.security!r})"
+
+
 class Ports(Struct, frozen=True, kw_only=True):
     """Where each plane listens."""
 
@@ -134,6 +154,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     clocks: Clocks = Clocks()
     postgres: PostgresVariables = PostgresVariables()
     redis: RedisVariables = RedisVariables()
+    kafka: KafkaVariables = KafkaVariables()
     cache_max_bytes: int = 64 * 1024 * 1024
     cors: CorsSettings = CorsSettings()
     proxies: Mapping[str, str] = {}
@@ -174,7 +195,7 @@ def _settings(read: Reader) -> Settings:
         plugins=read.words("TRUSTGATE_PLUGINS"),
         log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         log_format=read.choice("LOG_FORMAT", "json", ("json", "text")),
-        event_log=read.text("TELEMETRY_LOG", "stdout"),
+        event_log=read.text("TELEMETRY_LOG", "none" if read.text("KAFKA_BROKERS") else "stdout"),
         trace_store_size=read.integer("TRACE_STORE_SIZE", 2000, high=1_000_000),
         trace_store_ttl=read.duration("TRACE_STORE_TTL", 0.0),
         queue_size=read.integer("METRICS_QUEUE_SIZE", 10_000, low=1),
@@ -188,6 +209,7 @@ def _settings(read: Reader) -> Settings:
         clocks=_clocks(read),
         postgres=_postgres(read),
         redis=_redis(read),
+        kafka=_kafka(read),
         cache_max_bytes=read.integer("CACHE_MAX_BYTES", 64 * 1024 * 1024, low=1024, high=2**40),
         cors=_cors(read),
         proxies=_proxies(read),
@@ -217,7 +239,7 @@ def _references(read: Reader) -> References:
     return References(allowed=allowed, variables=variables, folder=folder)
 
 
-_NEVER = ("SERVER_*", "DB_*", "REDIS_*")
+_NEVER = ("SERVER_*", "DB_*", "REDIS_*", "KAFKA_*")
 """Families of our own that no registry may refer to, also those of their members that no version reads yet."""
 
 
@@ -309,6 +331,25 @@ def _redis(read: Reader) -> RedisVariables:
         tls=read.flag("REDIS_TLS_ENABLED", default.tls),
         tls_ca_cert=read.text("REDIS_TLS_CA_CERT"),
         timeout=read.duration("REDIS_TIMEOUT", default.timeout),
+    )
+
+
+def _kafka(read: Reader) -> KafkaVariables:
+    default = KafkaVariables()
+    return KafkaVariables(
+        brokers=read.words("KAFKA_BROKERS"),
+        topic=read.text("TELEMETRY_KAFKA_TOPIC", default.topic),
+        security=read.choice(
+            "KAFKA_SECURITY_PROTOCOL", default.security, ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+        ),
+        mechanism=read.choice("KAFKA_SASL_MECHANISM", default.mechanism, ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")),
+        username=read.text("KAFKA_SASL_USERNAME"),
+        password=read.text("KAFKA_SASL_PASSWORD"),
+        ca_cert=read.text("KAFKA_SSL_CA_CERT"),
+        client_cert=read.text("KAFKA_SSL_CLIENT_CERT"),
+        client_key=read.text("KAFKA_SSL_CLIENT_KEY"),
+        compression=read.choice("KAFKA_COMPRESSION", default.compression, ("none", "gzip", "snappy", "lz4", "zstd")),
+        spool_bytes=read.integer("TELEMETRY_SPOOL_BYTES", default.spool_bytes, low=1024, high=2**40),
     )
 
 

@@ -1,8 +1,10 @@
 """Writes what documents say of the code; with --check only says whether they are current.
 
-The settings table of every first-party plugin's README is drawn from the plugin's settings class.
+The settings table of every first-party plugin's README is drawn from the plugin's settings class, the JSON Schema of
+events from the event's class.
 """
 
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,8 +13,10 @@ from typing import Any
 
 import msgspec
 
+from trustgate.contract.event import SCHEMA_VERSION, Event
 from trustgate.enforcement.plugins import Plugin, load_plugins
 
+EVENTS = Path(__file__).resolve().parents[2] / "docs" / "events" / "request.schema.json"
 FOLDER = Path(__file__).resolve().parents[2] / "plugins" / "trustgate_plugins"
 TABLE = re.compile(r"(<!-- settings:[^>]*-->\n).*?(<!-- /settings -->)", re.DOTALL)
 
@@ -67,6 +71,17 @@ def written(text: str, plugin: Plugin) -> str:
     return TABLE.sub(lambda marks: marks[1] + render_table(plugin) + marks[2], text)
 
 
+def event_schema() -> str:
+    """Return the JSON Schema of what is said of a request."""
+    schema = msgspec.json.schema(Event)
+    about = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:trustgate:events:request:v{SCHEMA_VERSION}",
+        "title": f"TrustGate request event, schema_version {SCHEMA_VERSION}",
+    }
+    return json.dumps(about | schema, indent=2) + "\n"
+
+
 def main(arguments: list[str]) -> int:
     """Return the exit status: 1 when a document is not what it should be."""
     stale = 0
@@ -79,6 +94,11 @@ def main(arguments: list[str]) -> int:
         elif current != text:
             print(f"{readme} is not what the code says: run `make openapi` and commit it", file=sys.stderr)
             stale = 1
+    if "--check" not in arguments:
+        EVENTS.write_text(event_schema(), "utf-8")
+    elif not EVENTS.exists() or EVENTS.read_text("utf-8") != event_schema():
+        print(f"{EVENTS} is not what the code says: run `make openapi` and commit it", file=sys.stderr)
+        stale = 1
     return stale
 
 

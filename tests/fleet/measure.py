@@ -1,13 +1,15 @@
-"""How soon a write is in force in five proxies, and whether any request sees half of one: `python -m tests.fleet.measure`.
+"""How soon a write is in force in five proxies, and whether any request sees half of one.
 
 One writer makes a thousand writes, each of which gives an alias another meaning. Every proxy is asked for the alias all
 the while: an answer names its revision and the model that the alias then stood for, and both have to be of one write.
+`python -m tests.fleet.measure` prints what it was.
 """
 
 import argparse
 import asyncio
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -46,6 +48,14 @@ async def watch(client: httpx.AsyncClient, url: str, headers: dict[str, str], se
         await asyncio.sleep(BETWEEN)
 
 
+async def until(check: Callable[[], bool]) -> None:
+    for _ in range(6000):
+        if check():
+            return
+        await asyncio.sleep(0.005)
+    raise TimeoutError
+
+
 async def measure(fleet: Fleet, writes: int) -> None:
     admin_plane = fleet.start("admin")
     proxies = [fleet.start("proxy") for _ in range(PROXIES)]
@@ -77,14 +87,10 @@ async def measure(fleet: Fleet, writes: int) -> None:
                 written[int(told.headers["x-ag-revision"])] = (f"echo-{number}", time.monotonic())
                 await asyncio.sleep(0.01)
             last = max(written)
-            async with asyncio.timeout(30):
-                while not all(each.at and max(each.at) >= last for each in seen):
-                    await asyncio.sleep(0.05)
+            await until(lambda: all(each.at and max(each.at) >= last for each in seen))
             revoked = time.monotonic()
             await writer.delete(town.gateway.path(f"/auths/{town.key.id}"))
-            async with asyncio.timeout(10):
-                while not all(each.answers[-1][1] == "" for each in seen):
-                    await asyncio.sleep(0.005)
+            await until(lambda: all(each.answers[-1][1] == "" for each in seen))
             refused = time.monotonic() - revoked
             for task in watching:
                 task.cancel()

@@ -51,6 +51,8 @@ from trustgate.storage.seal import Sealer
 from trustgate.storage.settings import PostgresSettings, SqliteSettings
 from trustgate.storage.store import Store
 from trustgate.telemetry.fanout import Fanout, add_fanout
+from trustgate.telemetry.kafka import KafkaSink
+from trustgate.telemetry.kafka_producer import KafkaPlace
 from trustgate.telemetry.log import LogSink, open_log
 from trustgate.telemetry.meters import Meters
 from trustgate.telemetry.process import LoopLag, add_process
@@ -154,11 +156,36 @@ def _parts(settings: Settings, services: Services, credentials: Credentials) -> 
     )
 
 
-def _sinks(settings: Settings) -> Mapping[str, Sink]:
+def _kafka(settings: Settings, meters: Meters) -> KafkaSink | None:
+    kafka = settings.kafka
+    if not kafka.brokers or not settings.telemetry:
+        return None
+    place = KafkaPlace(
+        brokers=kafka.brokers,
+        topic=kafka.topic,
+        security=kafka.security,
+        mechanism=kafka.mechanism,
+        username=kafka.username,
+        password=kafka.password,
+        ca_cert=kafka.ca_cert,
+        client_cert=kafka.client_cert,
+        client_key=kafka.client_key,
+        compression=kafka.compression,
+    )
+    sink = KafkaSink(place, settings.data_dir / "spool", most=kafka.spool_bytes)
+    meters.gauge("trustgate_spool_bytes", "Bytes of events that wait on disk for Kafka.", lambda: sink.waiting)
+    meters.gauge("trustgate_spool_oldest_seconds", "How long the oldest of them has waited.", lambda: sink.oldest)
+    meters.counter("trustgate_spool_dropped_total", "Events lost because the spool was full.", lambda: sink.dropped)
+    meters.counter("trustgate_kafka_refused_total", "Events that Kafka would not have.", lambda: sink.refused)
+    return sink
+
+
+def _sinks(settings: Settings, kafka: KafkaSink | None) -> Mapping[str, Sink]:
+    found: dict[str, Sink] = {} if kafka is None else {"kafka": kafka}
     if not settings.telemetry or settings.event_log == "none":
-        return {}
+        return found
     try:
-        return {"log": LogSink(open_log(settings.event_log))}
+        return found | {"log": LogSink(open_log(settings.event_log))}
     except OSError as error:
         raise BadSetting(
             f"TELEMETRY_LOG is {settings.event_log}, which cannot be written ({error.strerror}): "
@@ -166,8 +193,8 @@ def _sinks(settings: Settings) -> Mapping[str, Sink]:
         ) from error
 
 
-def _fanout(settings: Settings, meters: Meters, prices: PriceBook) -> Fanout:
-    fanout = Fanout(_sinks(settings), settings.queue_size, observers=(meters.observe,), pricing=prices)
+def _fanout(settings: Settings, meters: Meters, prices: PriceBook, kafka: KafkaSink | None) -> Fanout:
+    fanout = Fanout(_sinks(settings, kafka), settings.queue_size, observers=(meters.observe,), pricing=prices)
     meters.settle_with(fanout.settle)
     add_fanout(meters.registry, fanout)
     return fanout
@@ -263,8 +290,10 @@ def _presence(
     return Presence(watch, processes, kept, this_process(planes, version_of(settings)))
 
 
-def _probes(settings: Settings, drain: Drain, meters: Meters, *, watch: Watch, link: Link | None) -> Probes:
-    ready = Readiness(drain, snapshot=watch, link=link, refuses_stale=settings.config_refuse_stale)
+def _probes(
+    settings: Settings, drain: Drain, meters: Meters, *, watch: Watch, link: Link | None, kafka: KafkaSink | None
+) -> Probes:
+    ready = Readiness(drain, snapshot=watch, link=link, kafka=kafka, refuses_stale=settings.config_refuse_stale)
     return Probes(about=about(settings), dependencies=ready.of_data_plane, metrics=meters.render)
 
 
@@ -297,7 +326,8 @@ class Ground(containers.DeclarativeContainer):
     )
     parts = providers.Singleton(_parts, settings, policy_services, credentials)
     meters = providers.Singleton(_meters, settings)
-    fanout = providers.Singleton(_fanout, settings, meters, prices)
+    kafka = providers.Singleton(_kafka, settings, meters)
+    fanout = providers.Singleton(_fanout, settings, meters, prices, kafka)
     loop_lag = providers.Singleton(LoopLag, meters.provided.registry)
     traces = providers.Singleton(_traces, settings, policy_services)
     lifecycle = providers.Singleton(_lifecycle, settings, parts, transport, fanout=fanout, traces=traces, meters=meters)
@@ -307,7 +337,7 @@ class Ground(containers.DeclarativeContainer):
     explainer = providers.Singleton(_explainer, settings, parts, watch, traces)
     drain = providers.Singleton(Drain)
     presence = providers.Singleton(_presence, settings, watch, processes, kept, planes)
-    probes = providers.Singleton(_probes, settings, drain, meters, watch=watch, link=link)
+    probes = providers.Singleton(_probes, settings, drain, meters, watch=watch, link=link, kafka=kafka)
     admin_probes = providers.Singleton(_admin_probes, settings, drain, meters, database=database, link=link)
     data_plane = providers.Singleton(
         DataPlane,
@@ -323,4 +353,5 @@ class Ground(containers.DeclarativeContainer):
         prober=prober,
         presence=presence,
         kept=kept,
+        kafka=kafka,
     )

@@ -16,7 +16,9 @@ from trustgate.state.redis_link import Link
 from trustgate.storage.database import Unavailable
 from trustgate.storage.kept import KeptSnapshot
 from trustgate.telemetry.fanout import Fanout
+from trustgate.telemetry.kafka import KafkaSink
 from trustgate.telemetry.process import LoopLag
+from trustgate.variables import BadSetting
 
 FLUSH = 10.0
 """Seconds that events get to leave at the end."""
@@ -41,6 +43,7 @@ class DataPlane:
         prober: Prober,
         presence: Presence,
         kept: KeptSnapshot | None,
+        kafka: KafkaSink | None,
     ) -> None:
         self._watch = watch
         self._lifecycle = lifecycle
@@ -54,6 +57,7 @@ class DataPlane:
         self._prober = prober
         self._presence = presence
         self._kept = kept
+        self._kafka = kafka
         self._polling: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -64,11 +68,23 @@ class DataPlane:
         if self._link is not None:
             await self._link.open()
         self._polling = asyncio.create_task(self._watch.run())
+        self._start_spool()
         self._fanout.start()
         self._loop_lag.start()
         self._traces.start()
         self._board.start()
         self._presence.start()
+
+    def _start_spool(self) -> None:
+        """Send what processes before this one have left on disk."""
+        try:
+            if self._kafka is not None:
+                self._kafka.start()
+        except OSError as error:
+            raise BadSetting(
+                f"TRUSTGATE_DATA_DIR has no place for the events that wait for Kafka ({error.strerror}: "
+                f"{error.filename}): use a folder that this user may write"
+            ) from error
 
     async def _load(self) -> None:
         """Read the configuration, or what was kept of it while the database cannot be reached. Raises StorageError."""

@@ -9,6 +9,7 @@ from trustgate.planes.serve import Drain
 from trustgate.planes.states import DEGRADED, OK
 from trustgate.state.redis_link import Link
 from trustgate.storage.database import Database, StorageError
+from trustgate.telemetry.kafka import KafkaSink
 
 WITHIN: Final = 1.0
 """Seconds that a database has for an answer."""
@@ -24,12 +25,14 @@ class Readiness:
         snapshot: Watch | None = None,
         database: Database | None = None,
         link: Link | None = None,
+        kafka: KafkaSink | None = None,
         refuses_stale: bool = False,
     ) -> None:
         self._drain = drain
         self._snapshot = snapshot
         self._database = database
         self._link = link
+        self._kafka = kafka
         self._refuses_stale = refuses_stale
 
     async def of_data_plane(self) -> Mapping[str, str]:
@@ -43,7 +46,7 @@ class Readiness:
         else:
             found["snapshot"] = OK if watch.checked_at or watch.snapshot.revision else "not read yet"
         found["database"] = f"{DEGRADED}cannot be read; what is known is served" if watch.stale else OK
-        return found | self._of_state()
+        return found | self._of_state() | self._of_events()
 
     async def of_admin_plane(self) -> Mapping[str, str]:
         """Return the states of what administering needs: there is none without a database."""
@@ -61,6 +64,14 @@ class Readiness:
 
     def _of_process(self) -> dict[str, str]:
         return {"process": "draining" if self._drain.draining else OK}
+
+    def _of_events(self) -> dict[str, str]:
+        """Where events go; while it is away they wait on disk."""
+        if self._kafka is None:
+            return {}
+        kafka = self._kafka
+        away = kafka.why and kafka.waiting
+        return {"kafka": f"{DEGRADED}{kafka.waiting} bytes of events are kept on disk ({kafka.why})" if away else OK}
 
     def _of_state(self) -> dict[str, str]:
         """Where counts are shared; without them each policy does as its `on_error` says."""
