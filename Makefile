@@ -15,8 +15,7 @@ run: $(VENV)/installed  ## install and start all planes with a gateway to try
 test: $(VENV)/installed-dev  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/services $(ARGS)
 
-test-services: $(VENV)/installed-dev  ## run the tests on what operators run: Apache Kafka (brings Java and Maven as root)
-	sh tests/services/install.sh
+test-services: $(VENV)/installed-services  ## run the tests on what operators run: Kafka, manifests, installer (as root it brings what that needs)
 	$(BIN)/python -m pytest $(ARGS) tests/services
 
 check: lint types imports docs  ## format, lint, types, import contracts, generated documents
@@ -74,4 +73,10 @@ $(VENV)/installed: $(VENV)/python pyproject.toml constraints.txt
 $(VENV)/installed-dev: $(VENV)/installed
 	@echo "Installing what tests and checks need …"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/installed-services: $(VENV)/installed-dev
+	@echo "Installing what the service tests need …"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,services]'
+	sh tests/services/install.sh
 	@touch $@

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from textwrap import dedent
@@ -17,6 +18,7 @@ EXAMPLES = """
       trustgate                    the proxy alone, on SERVER_PROXY_PORT (8081)
       trustgate token              an admin token for the API, good for a day
       trustgate migrate            bring the database up to date and leave
+      trustgate doctor             what is wrong, and what to do about it
 
     Configuration comes from the environment, and from .env in development; see .env.example.
 """
@@ -50,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
         ("run", "serve all planes in one process"),
         ("migrate", "apply the database migrations that are pending, then leave"),
         ("token", "print an admin token"),
+        ("doctor", "look at everything that this needs, and say how to mend what is wrong"),
+        ("healthy", "say whether the planes of this machine are well, for container runtimes"),
         ("version", "print the version"),
     ):
         command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
@@ -61,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
 def _options(command: argparse.ArgumentParser, name: str) -> None:
     if name == "run":
         command.add_argument("--demo", action="store_true", help="make a gateway, a consumer and a key to try")
+    if name == "migrate":
+        command.add_argument("--dry-run", action="store_true", help="print the SQL, and apply nothing")
     if name == "token":
         command.add_argument("--subject", default="admin", help="whom the token is for (default: admin)")
         command.add_argument("--tenant", default="", help="limit the token to the gateways of this tenant")
@@ -73,6 +79,8 @@ def _commands() -> dict[str, Callable[[Settings, argparse.Namespace], None]]:
     return {
         **dict.fromkeys(PLANES, _serve),
         "migrate": _migrate,
+        "doctor": _doctor,
+        "healthy": _healthy,
         "token": _token,
         "version": _version,
     }
@@ -84,14 +92,42 @@ def _serve(settings: Settings, chosen: argparse.Namespace) -> None:
     start(settings, chosen.command, demo=chosen.demo, fail=_fail)
 
 
-def _migrate(settings: Settings, _: argparse.Namespace) -> None:
-    from trustgate.planes.start import migrate_now  # noqa: PLC0415
+def _migrate(settings: Settings, chosen: argparse.Namespace) -> None:
+    from trustgate.planes.start import migrate_now, migrations_to_come  # noqa: PLC0415
+    from trustgate.storage.migrate import sql_of  # noqa: PLC0415
 
+    if chosen.dry_run:
+        waiting = asyncio.run(migrations_to_come(settings, fail=_fail))
+        print("\n".join(f"-- {name}\n{sql_of(name)}" for name in waiting) or "-- nothing to apply")  # noqa: T201
+        return
     applied = asyncio.run(migrate_now(settings, fail=_fail))
     for name in applied:
         print(f"applied {name}")  # noqa: T201 - a command answers on its standard output
     if not applied:
         print("nothing to apply: the database is up to date")  # noqa: T201
+
+
+def _doctor(settings: Settings, _: argparse.Namespace) -> None:
+    from trustgate.planes.doctor import examine  # noqa: PLC0415
+
+    logging.disable(logging.CRITICAL)  # what is wrong is said here, once and in words
+
+    async def tell() -> int:
+        failed = 0
+        async for finding in examine(settings):
+            print(finding, flush=True)  # noqa: T201
+            failed += finding.fails
+        return failed
+
+    if failed := asyncio.run(tell()):
+        _fail(1, f"{failed} of these have to be mended" if failed > 1 else "one of these has to be mended")
+
+
+def _healthy(settings: Settings, _: argparse.Namespace) -> None:
+    from trustgate.planes.healthy import ailing  # noqa: PLC0415
+
+    if trouble := ailing(settings.ports):
+        _fail(1, trouble)
 
 
 def _token(settings: Settings, chosen: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ class Fleet:
         self.programs: list[Program] = []
         self._folder = folder
         self._secret = ""
-        self._variables = {
+        self.variables = {
             "DB_HOST": "127.0.0.1",
             "DB_PORT": str(line.port),
             "DB_USER": "postgres",
@@ -32,7 +32,7 @@ class Fleet:
     def start(self, plane: str, *, ready: bool = True, **variables: str) -> Program:
         """Start one more process, with a folder of its own."""
         folder = self._folder / f"{plane}-{len(self.programs)}"
-        program = Program(plane, folder=folder, secret=self._secret, variables=self._variables | variables)
+        program = Program(plane, folder=folder, secret=self._secret, variables=self.variables | variables)
         self._secret = program.secret
         self.programs.append(program)
         return program.start(ready=ready)

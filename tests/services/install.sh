@@ -1,13 +1,17 @@
 #!/bin/sh
-# Brings what `make test-services` needs beside Python: Java, Maven, and with it Apache Kafka, into tests/services/kafka/jars.
+# Brings what `make test-services` needs beside Python: Java and Maven, and with them Apache Kafka, into
+# tests/services/kafka/jars; the linters of shell and Compose files; and kubectl, for Kustomize.
 set -eu
 cd "$(dirname "$0")/kafka"
 missing=""
 command -v java >/dev/null 2>&1 || missing="openjdk-17-jre-headless"
 command -v mvn >/dev/null 2>&1 || missing="$missing maven"
+command -v shellcheck >/dev/null 2>&1 || missing="$missing shellcheck"
+command -v npx >/dev/null 2>&1 || missing="$missing npm"
+command -v kubectl >/dev/null 2>&1 || missing="$missing kubernetes-client"
 if [ -n "$missing" ]; then
   if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
-    echo "The service tests need Java 17 and Maven; install: $missing" >&2
+    echo "The service tests need more than is here; install: $missing" >&2
     exit 1
   fi
   apt-get update -qq

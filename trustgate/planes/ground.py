@@ -156,11 +156,9 @@ def _parts(settings: Settings, services: Services, credentials: Credentials) -> 
     )
 
 
-def _kafka(settings: Settings, meters: Meters) -> KafkaSink | None:
+def _kafka_place(settings: Settings) -> KafkaPlace:
     kafka = settings.kafka
-    if not kafka.brokers or not settings.telemetry:
-        return None
-    place = KafkaPlace(
+    return KafkaPlace(
         brokers=kafka.brokers,
         topic=kafka.topic,
         security=kafka.security,
@@ -172,7 +170,12 @@ def _kafka(settings: Settings, meters: Meters) -> KafkaSink | None:
         client_key=kafka.client_key,
         compression=kafka.compression,
     )
-    sink = KafkaSink(place, settings.data_dir / "spool", most=kafka.spool_bytes)
+
+
+def _kafka(settings: Settings, place: KafkaPlace, meters: Meters) -> KafkaSink | None:
+    if not place.brokers or not settings.telemetry:
+        return None
+    sink = KafkaSink(place, settings.data_dir / "spool", most=settings.kafka.spool_bytes)
     meters.gauge("trustgate_spool_bytes", "Bytes of events that wait on disk for Kafka.", lambda: sink.waiting)
     meters.gauge("trustgate_spool_oldest_seconds", "How long the oldest of them has waited.", lambda: sink.oldest)
     meters.counter("trustgate_spool_dropped_total", "Events lost because the spool was full.", lambda: sink.dropped)
@@ -326,7 +329,8 @@ class Ground(containers.DeclarativeContainer):
     )
     parts = providers.Singleton(_parts, settings, policy_services, credentials)
     meters = providers.Singleton(_meters, settings)
-    kafka = providers.Singleton(_kafka, settings, meters)
+    kafka_place = providers.Singleton(_kafka_place, settings)
+    kafka = providers.Singleton(_kafka, settings, kafka_place, meters)
     fanout = providers.Singleton(_fanout, settings, meters, prices, kafka)
     loop_lag = providers.Singleton(LoopLag, meters.provided.registry)
     traces = providers.Singleton(_traces, settings, policy_services)

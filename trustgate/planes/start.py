@@ -18,7 +18,7 @@ from trustgate.planes.proxy.container import Proxy
 from trustgate.planes.serve import House, Plane, serve
 from trustgate.settings import Settings
 from trustgate.storage.database import StorageError, Unavailable
-from trustgate.storage.migrate import migrate
+from trustgate.storage.migrate import migrate, pending
 from trustgate.telemetry.process_log import configure_logging
 
 DAY = 86_400
@@ -47,6 +47,19 @@ async def migrate_now(settings: Settings, *, fail: Fail) -> Sequence[str]:
     try:
         await database.open()
         return await migrate(database)
+    except StorageError as error:
+        fail(1, str(error))
+        raise
+    finally:
+        await database.aclose()
+
+
+async def migrations_to_come(settings: Settings, *, fail: Fail) -> Sequence[str]:
+    """Return the names of what is pending, and apply nothing."""
+    database = Run(settings=settings).database()
+    try:
+        await database.open()
+        return await pending(database)
     except StorageError as error:
         fail(1, str(error))
         raise

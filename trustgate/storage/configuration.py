@@ -36,6 +36,8 @@ class StoredConfig:
     def __init__(self, database: Database, sealer: Sealer) -> None:
         self._database = database
         self._sealer = sealer
+        self.skipped: list[str] = []
+        """Which records could not be read the last time."""
 
     async def revision(self) -> int:
         """Return the newest committed revision."""
@@ -61,6 +63,7 @@ class StoredConfig:
         return Changes(revision=state["revision"], whole=whole, items=items)
 
     def _decode(self, loaded: Sequence[Loaded]) -> Iterator[Change]:
+        self.skipped = []
         for table, rows, link_rows in loaded:
             links = collect(link_rows)
             for row in rows:
@@ -68,6 +71,7 @@ class StoredConfig:
                     record: AnyRecord = table.decode(row, links.get(row["id"], NOTHING), self._sealer)
                 except Unreadable as fault:
                     _log.error("skipped %s %s: %s", table.entity, row["id"], fault)
+                    self.skipped.append(f"{table.entity} {row['id']}")
                     if table is not POLICIES:
                         continue
                     record = POLICIES.outline(row, links.get(row["id"], NOTHING), readable=False)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trustgate.storage.database import CannotMigrate, Database, Transaction
+from trustgate.storage.database import CannotMigrate, Database, Transaction, Unavailable
 
 _FILE = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
@@ -38,6 +38,23 @@ def migrations_folder() -> Path:
     package = Path(__file__).resolve().parents[1]
     installed = package / "migrations"
     return installed if installed.is_dir() else package.parent / "migrations"
+
+
+async def pending(database: Database, folder: Path | None = None) -> list[str]:
+    """Return the names of what would be applied, and apply nothing. Raises CannotMigrate."""
+    files = _read(folder or migrations_folder())
+    try:
+        rows = await database.fetch(_APPLIED)
+    except Unavailable as error:
+        if "has not been set up" not in str(error):
+            raise
+        rows = []
+    return _pending(files, {row["name"]: row["checksum"] for row in rows})
+
+
+def sql_of(name: str, folder: Path | None = None) -> str:
+    """Return the statements of a migration."""
+    return _read(folder or migrations_folder())[name]
 
 
 async def _apply(transaction: Transaction, name: str, text: str) -> None:
