@@ -5,17 +5,20 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from textwrap import dedent
 
 from trustgate.settings import Settings, read_settings
 from trustgate.variables import BadSetting
 
+MOST_WORKERS = 256
 PLANES = ("proxy", "admin", "mcp", "run")
 EXAMPLES = """
     examples:
       trustgate run --demo         everything in one process, with a gateway to try
       trustgate admin              the admin API alone, on SERVER_ADMIN_PORT (8080)
       trustgate                    the proxy alone, on SERVER_PROXY_PORT (8081)
+      trustgate proxy --workers 4  the proxy as four processes behind one port; needs a Redis to count together
       trustgate token              an admin token for the API, good for a day
       trustgate migrate            bring the database up to date and leave
       trustgate doctor             what is wrong, and what to do about it
@@ -43,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=dedent(EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(command="proxy", demo=False)
+    parser.set_defaults(command="proxy", demo=False, workers=1, worker=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, text in (
         ("proxy", "serve applications (the default)"),
@@ -63,6 +66,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _options(command: argparse.ArgumentParser, name: str) -> None:
+    if name in PLANES:
+        command.add_argument(
+            "--workers",
+            type=int,
+            default=1,
+            metavar="N",
+            help="serve with so many processes (default: 1); SIGHUP replaces them one after the other",
+        )
+        command.add_argument("--worker", type=Path, default=None, help=argparse.SUPPRESS)
     if name == "run":
         command.add_argument("--demo", action="store_true", help="make a gateway, a consumer and a key to try")
     if name == "migrate":
@@ -89,7 +101,11 @@ def _commands() -> dict[str, Callable[[Settings, argparse.Namespace], None]]:
 def _serve(settings: Settings, chosen: argparse.Namespace) -> None:
     from trustgate.planes.start import start  # noqa: PLC0415 - `version` and `--help` need none of it
 
-    start(settings, chosen.command, demo=chosen.demo, fail=_fail)
+    if not 1 <= chosen.workers <= MOST_WORKERS:
+        raise BadSetting(f"--workers is {chosen.workers}, which is not accepted: use 1 to {MOST_WORKERS}")
+    if chosen.demo and chosen.workers > 1:
+        raise BadSetting("--demo is for one process: leave --workers out")
+    start(settings, chosen.command, demo=chosen.demo, workers=chosen.workers, worker=chosen.worker, fail=_fail)
 
 
 def _migrate(settings: Settings, chosen: argparse.Namespace) -> None:

@@ -145,6 +145,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     trace_store_ttl: float = 0.0
     queue_size: int = 10_000
     telemetry: bool = True
+    allow_local_limits: bool = False
     config_poll: float = 0.2
     config_max_staleness: float = 0.0
     config_refuse_stale: bool = False
@@ -200,6 +201,7 @@ def _settings(read: Reader) -> Settings:
         trace_store_ttl=read.duration("TRACE_STORE_TTL", 0.0),
         queue_size=read.integer("METRICS_QUEUE_SIZE", 10_000, low=1),
         telemetry=read.flag("TELEMETRY_ENABLED", True),
+        allow_local_limits=read.flag("ALLOW_LOCAL_LIMITS", False),
         config_poll=read.duration("CONFIG_POLL_INTERVAL", 0.2),
         config_max_staleness=read.duration("CONFIG_MAX_STALENESS", 0.0),
         config_refuse_stale=read.flag("CONFIG_REFUSE_STALE", False),

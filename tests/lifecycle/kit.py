@@ -268,7 +268,7 @@ class House:
         )
         self.explainer = Explainer(parts, limits=limits or ONCE, version="1.0", newest=self._newest, traces=self.traces)
         self.app = ProxyApp(
-            self.lifecycle, probe_app(Probes(about={"version": "1.0"}, dependencies=_none, metrics=str))
+            self.lifecycle, probe_app(Probes(about={"version": "1.0"}, dependencies=_none, metrics=_nothing))
         )
         self.swap(1)
 
@@ -341,6 +341,10 @@ class House:
         (found,) = self.events
         assert self.lifecycle.in_flight == 0
         return found
+
+
+async def _nothing() -> str:
+    return ""
 
 
 async def _none() -> Mapping[str, str]:

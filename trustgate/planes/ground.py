@@ -56,6 +56,7 @@ from trustgate.telemetry.kafka_producer import KafkaPlace
 from trustgate.telemetry.log import LogSink, open_log
 from trustgate.telemetry.meters import Meters
 from trustgate.telemetry.process import LoopLag, add_process
+from trustgate.telemetry.together import Together
 from trustgate.variables import BadSetting
 
 
@@ -294,15 +295,17 @@ def _presence(
 
 
 def _probes(
-    settings: Settings, drain: Drain, meters: Meters, *, watch: Watch, link: Link | None, kafka: KafkaSink | None
+    settings: Settings, drain: Drain, together: Together, *, watch: Watch, link: Link | None, kafka: KafkaSink | None
 ) -> Probes:
     ready = Readiness(drain, snapshot=watch, link=link, kafka=kafka, refuses_stale=settings.config_refuse_stale)
-    return Probes(about=about(settings), dependencies=ready.of_data_plane, metrics=meters.render)
+    return Probes(about=about(settings), dependencies=ready.of_data_plane, metrics=together.render)
 
 
-def _admin_probes(settings: Settings, drain: Drain, meters: Meters, *, database: Database, link: Link | None) -> Probes:
+def _admin_probes(
+    settings: Settings, drain: Drain, together: Together, *, database: Database, link: Link | None
+) -> Probes:
     ready = Readiness(drain, database=database, link=link)
-    return Probes(about=about(settings), dependencies=ready.of_admin_plane, metrics=meters.render)
+    return Probes(about=about(settings), dependencies=ready.of_admin_plane, metrics=together.render)
 
 
 class Ground(containers.DeclarativeContainer):
@@ -329,6 +332,7 @@ class Ground(containers.DeclarativeContainer):
     )
     parts = providers.Singleton(_parts, settings, policy_services, credentials)
     meters = providers.Singleton(_meters, settings)
+    together = providers.Singleton(Together, meters.provided.render)
     kafka_place = providers.Singleton(_kafka_place, settings)
     kafka = providers.Singleton(_kafka, settings, kafka_place, meters)
     fanout = providers.Singleton(_fanout, settings, meters, prices, kafka)
@@ -341,8 +345,8 @@ class Ground(containers.DeclarativeContainer):
     explainer = providers.Singleton(_explainer, settings, parts, watch, traces)
     drain = providers.Singleton(Drain)
     presence = providers.Singleton(_presence, settings, watch, processes, kept, planes)
-    probes = providers.Singleton(_probes, settings, drain, meters, watch=watch, link=link, kafka=kafka)
-    admin_probes = providers.Singleton(_admin_probes, settings, drain, meters, database=database, link=link)
+    probes = providers.Singleton(_probes, settings, drain, together, watch=watch, link=link, kafka=kafka)
+    admin_probes = providers.Singleton(_admin_probes, settings, drain, together, database=database, link=link)
     data_plane = providers.Singleton(
         DataPlane,
         watch=watch,

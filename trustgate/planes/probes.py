@@ -23,7 +23,7 @@ class Probes(Struct, frozen=True, kw_only=True):
 
     about: Mapping[str, str]
     dependencies: Callable[[], Awaitable[Mapping[str, str]]]
-    metrics: Callable[[], str]
+    metrics: Callable[[], Awaitable[str]]
 
 
 def probe_app(probes: Probes) -> ASGIApp:
@@ -39,7 +39,7 @@ def probe_app(probes: Probes) -> ASGIApp:
         return _json(200 if status == "ready" else 503, body)
 
     async def metrics(_: Request) -> Response:
-        return Response(probes.metrics(), media_type="text/plain; version=0.0.4")
+        return Response(await probes.metrics(), media_type="text/plain; version=0.0.4")
 
     async def version(_: Request) -> Response:
         return _json(200, probes.about)

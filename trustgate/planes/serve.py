@@ -18,6 +18,7 @@ from granian.server.embed import Server
 from msgspec import Struct
 from starlette.types import ASGIApp
 
+from trustgate.planes.workers import LEAVE
 from trustgate.variables import BadSetting
 
 BACKLOG = 2048
@@ -47,7 +48,8 @@ class Drain(Struct):
 class House(Struct, frozen=True, kw_only=True):
     """What surrounds the servers: `open` before them, `opened` once they listen, `close` after them.
 
-    `idle` returns once no request is under way, `cut` ends those that outlive the grace (seconds).
+    A `worker` shares its ports with others, which are known to be ours. `idle` returns once no request is under way,
+    `cut` ends those that outlive the grace (seconds).
     """
 
     open: Callable[[], Awaitable[None]]
@@ -57,39 +59,63 @@ class House(Struct, frozen=True, kw_only=True):
     cut: Callable[[], Awaitable[int]]
     drain: Drain
     grace: float
+    worker: bool = False
 
 
 async def serve(house: House, planes: Callable[[], Sequence[Plane]]) -> None:
     """Serve until a signal. Raises BadSetting for a port that is taken, and what `open` raises."""
-    stop, hurry = _on_signals()
+    stop, hurry, leave = _on_signals()
     await house.open()
     try:
         chosen = planes()
-        _check_apart(chosen)
-        for plane in chosen:
-            _check_free(plane)
+        if not house.worker:
+            check_ports(chosen)
         servers = [_server(plane) for plane in chosen]
         running = [asyncio.create_task(server.serve()) for server in servers]
         await _until_listening(chosen, running)
         settle_interpreter()
         await house.opened()
         await _until_stopped(stop, running)
-        await _let_finish(house, hurry)
-        _stop(servers)
-        await asyncio.gather(*running)
+        if not leave.is_set():
+            await _let_finish(house, hurry)
+        _stop(servers)  # what is under way then is let finish
+        await _within(house, running)
     finally:
         await house.close()
 
 
-def _on_signals() -> tuple[asyncio.Event, asyncio.Event]:
-    stop, hurry = asyncio.Event(), asyncio.Event()
+def check_ports(planes: Sequence[Plane]) -> None:
+    """Raise BadSetting where a plane cannot have its port."""
+    _check_apart(planes)
+    for plane in planes:
+        _check_free(plane)
+
+
+def _on_signals() -> tuple[asyncio.Event, asyncio.Event, asyncio.Event]:
+    """Return what says stop, hurry, and that others are there to serve, so that nothing has to be waited for."""
+    stop, hurry, leave = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
 
     def told() -> None:
         (hurry if stop.is_set() else stop).set()
 
+    def told_to_leave() -> None:
+        leave.set()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told)
-    return stop, hurry
+        loop.add_signal_handler(number, told)
+    loop.add_signal_handler(LEAVE, told_to_leave)
+    return stop, hurry, leave
+
+
+async def _within(house: House, running: Sequence["asyncio.Task[None]"]) -> None:
+    """Let the servers end, and cut off what outlives its grace."""
+    ended = asyncio.gather(*running)
+    await asyncio.wait((ended,), timeout=house.grace)
+    if not ended.done() and (number := await house.cut()):
+        log.warning("%d requests outlived their grace and were cut off", number)
+    await ended
 
 
 def _check_apart(planes: Sequence[Plane]) -> None:

@@ -88,7 +88,7 @@ class Counter(Family[Count]):
         """Write the exposition of every cell."""
         yield self._head
         for values, count in self.cells.items():
-            yield f"{self._name}{_braces(_pairs(self.labels, values))} {_number(count.value)}"
+            yield f"{self._name}{_braces(_pairs(self.labels, values))} {number(count.value)}"
 
 
 class Histogram(Family[Buckets]):
@@ -113,8 +113,8 @@ class Histogram(Family[Buckets]):
         lead = f"{pairs}," if pairs else ""
         for bound, count in zip((*buckets.bounds, float("inf")), buckets.counts, strict=True):
             below += count
-            yield f'{self._name}_bucket{{{lead}le="{_number(bound)}"}} {below}'
-        yield f"{self._name}_sum{_braces(pairs)} {_number(buckets.total)}"
+            yield f'{self._name}_bucket{{{lead}le="{number(bound)}"}} {below}'
+        yield f"{self._name}_sum{_braces(pairs)} {number(buckets.total)}"
         yield f"{self._name}_count{_braces(pairs)} {below}"
 
 
@@ -134,7 +134,7 @@ class Gauge:
         reading = self._read()
         yield self._head
         for values, value in reading.items() if isinstance(reading, Mapping) else (((), reading),):
-            yield f"{self._name}{_braces(_pairs(self._labels, values))} {_number(value)}"
+            yield f"{self._name}{_braces(_pairs(self._labels, values))} {number(value)}"
 
 
 class Registry:
@@ -168,7 +168,7 @@ def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     if isinf(value):
         return "+Inf" if value > 0 else "-Inf"
     if isnan(value):

@@ -42,8 +42,12 @@ async def test_version(api: Api) -> None:
     assert version["app_name"] == "TrustGate"
 
 
+async def a_total() -> str:
+    return "a_total 1\n"
+
+
 async def test_metrics_are_what_they_are_given(services: AdminServices) -> None:
-    async with caller(structs.replace(services, metrics=lambda: "a_total 1\n")) as client:
+    async with caller(structs.replace(services, metrics=a_total)) as client:
         answer = await client.get("/metrics")
     assert answer.text == "a_total 1\n"
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"

@@ -34,7 +34,7 @@ async def _no_dependencies() -> Mapping[str, str]:
     return {}
 
 
-def _no_metrics() -> str:
+async def _no_metrics() -> str:
     return ""
 
 
@@ -56,7 +56,7 @@ class AdminServices(Struct, frozen=True, kw_only=True):
     secret: str
     applied: Callable[[int], Awaitable[None]] = _nothing_to_apply
     dependencies: Callable[[], Awaitable[Mapping[str, str]]] = _no_dependencies
-    metrics: Callable[[], str] = _no_metrics
+    metrics: Callable[[], Awaitable[str]] = _no_metrics
     build: Build = Build()
     cors: CorsSettings = CorsSettings()
     max_body_bytes: int = 8 * 1024 * 1024

@@ -62,7 +62,7 @@ async def _version(services: AdminServices, _: Ask[Nothing, Nothing]) -> Build:
 
 
 async def _metrics(services: AdminServices, _: Ask[Nothing, Nothing]) -> str:
-    return services.metrics()
+    return await services.metrics()
 
 
 def _time() -> str:
