@@ -11,8 +11,11 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
+from granian._granian import SocketHolder
 from granian.constants import Interfaces
 from granian.server.embed import Server
 from msgspec import Struct
@@ -25,6 +28,8 @@ BACKLOG = 2048
 CONCURRENCY = 16_384
 """Requests that a plane takes at once; Granian's own default is its backlog, which would queue long streams."""
 POLL = 0.02
+PARTING = 1.0
+"""Seconds in which those who are connected are told to connect anew, before a worker that leaves stops."""
 SWITCH_INTERVAL = 0.0003
 log = logging.getLogger("trustgate.serve")
 
@@ -48,8 +53,8 @@ class Drain(Struct):
 class House(Struct, frozen=True, kw_only=True):
     """What surrounds the servers: `open` before them, `opened` once they listen, `close` after them.
 
-    A `worker` shares its ports with others, which are known to be ours. `idle` returns once no request is under way,
-    `cut` ends those that outlive the grace (seconds).
+    `sockets` are descriptors that listen already, by plane: others serve beside us. `idle` returns once no request is
+    under way, `cut` ends those that outlive the grace (seconds), `part` has connections closed after their next answer.
     """
 
     open: Callable[[], Awaitable[None]]
@@ -59,7 +64,8 @@ class House(Struct, frozen=True, kw_only=True):
     cut: Callable[[], Awaitable[int]]
     drain: Drain
     grace: float
-    worker: bool = False
+    part: Callable[[], None]
+    sockets: Mapping[str, int] = {}
 
 
 async def serve(house: House, planes: Callable[[], Sequence[Plane]]) -> None:
@@ -68,15 +74,18 @@ async def serve(house: House, planes: Callable[[], Sequence[Plane]]) -> None:
     await house.open()
     try:
         chosen = planes()
-        if not house.worker:
+        if not house.sockets:
             check_ports(chosen)
-        servers = [_server(plane) for plane in chosen]
+        servers = [_server(plane, house.sockets.get(plane.name)) for plane in chosen]
         running = [asyncio.create_task(server.serve()) for server in servers]
         await _until_listening(chosen, running)
         settle_interpreter()
         await house.opened()
         await _until_stopped(stop, running)
-        if not leave.is_set():
+        if leave.is_set():
+            house.part()
+            await asyncio.sleep(PARTING)
+        else:
             await _let_finish(house, hurry)
         _stop(servers)  # what is under way then is let finish
         await _within(house, running)
@@ -144,8 +153,36 @@ def _check_free(plane: Plane) -> None:
             ) from error
 
 
-def _server(plane: Plane) -> Server:
-    return Server(
+def listening(planes: Sequence[Plane]) -> Mapping[str, socket.socket]:
+    """Return a socket that listens for each plane. Raises BadSetting where a plane cannot have its port."""
+    check_ports(planes)
+    found = {}
+    for plane in planes:
+        found[plane.name] = each = socket.socket(socket.AF_INET6 if ":" in plane.host else socket.AF_INET)
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        each.bind((plane.host, plane.port))
+        each.listen(BACKLOG)
+        each.setblocking(False)
+    return found
+
+
+class _Inheriting(Server):
+    """A server on a socket that listens already."""
+
+    def __init__(self, descriptor: int, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self._descriptor = descriptor
+
+    def _init_shared_socket(self) -> None:
+        holder: Any = SocketHolder  # its stub knows nothing of what it takes
+        self._shd: Any = holder(self._descriptor, False, BACKLOG)
+        self._sfd: Any = self._descriptor
+        self._ssp = None
+
+
+def _server(plane: Plane, descriptor: int | None) -> Server:
+    make: Callable[..., Server] = Server if descriptor is None else partial(_Inheriting, descriptor)
+    return make(
         plane.app,
         address=plane.host,
         port=plane.port,

@@ -18,8 +18,8 @@ from trustgate.planes.admin.tokens import mint_token
 from trustgate.planes.demo import Demo, seed
 from trustgate.planes.mcp.container import Mcp
 from trustgate.planes.proxy.container import Proxy
-from trustgate.planes.serve import House, Plane, check_ports, serve
-from trustgate.planes.workers import Supervisor
+from trustgate.planes.serve import House, Plane, listening, serve
+from trustgate.planes.workers import Above, Supervisor
 from trustgate.settings import Settings
 from trustgate.storage.database import StorageError, Unavailable
 from trustgate.storage.migrate import migrate, pending
@@ -44,8 +44,7 @@ def start(settings: Settings, command: str, *, demo: bool, workers: int, worker:
     configure_logging(settings.log_level, settings.log_format)
     _check_counts(settings, command, workers=workers)
     if workers > 1:
-        check_ports(_planes(settings, _names(command)))
-        fail_with = Supervisor([command], workers).run()
+        fail_with = Supervisor([command], workers, listening(_planes(settings, _names(command)))).run()
         if fail_with:
             fail(fail_with, "the workers did not end in good order: see the log above")
         return
@@ -163,9 +162,10 @@ class _Serving:
             close=self._close,
             idle=run.lifecycle().idle,
             cut=run.proxy_app().cut,
+            part=run.proxy_app().part,
             drain=run.drain(),
             grace=run.settings().limits.grace,
-            worker=self._worker is not None,
+            sockets=Above.read(self._worker).sockets if self._worker is not None else {},
         )
 
     async def _open(self) -> None:
@@ -202,7 +202,7 @@ class _Serving:
     async def _opened(self) -> None:
         if self._worker is not None:
             await self._run.together().start(self._worker / f"{os.getpid()}.sock")
-            self._orphaned = asyncio.create_task(_end_with(os.getppid()))
+            self._orphaned = asyncio.create_task(_end_with(Above.read(self._worker).pid))
         if self._seeded is not None:
             _welcome(self._run, self._seeded)
 

@@ -1,20 +1,26 @@
 """Several processes behind one port: a supervisor that serves nothing, and workers that are whole programs.
 
-The kernel deals connections out to the workers (SO_REUSEPORT). On SIGHUP they are replaced one after the other: the new
-one serves before the old one stops to listen, and that one finishes what it has. One that dies is replaced.
+The supervisor listens and hands its sockets down, so that whoever connects waits for some worker, and not for one that
+may be gone. On SIGHUP they are replaced one after the other: the new one serves before the old one stops, and that one
+finishes what it has. One that dies is replaced.
 """
 
 import logging
+import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
+
+import msgspec
+from msgspec import Struct
 
 log = logging.getLogger("trustgate.workers")
 
@@ -28,13 +34,29 @@ LEAVE: Final = signal.SIGUSR1
 """Tells a worker to stop listening at once and to finish what it has."""
 
 
+SUPERVISOR: Final = "supervisor"
+"""The file that says whose workers they are: one that was orphaned before it looked has another parent by then."""
+
+
+class Above(Struct, frozen=True, kw_only=True):
+    """What a worker is told of its supervisor: who it is, and which of its descriptors listens for which plane."""
+
+    pid: int
+    sockets: dict[str, int]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Above":
+        """Return what is told to the workers whose place is in this folder."""
+        return msgspec.json.decode((folder / SUPERVISOR).read_bytes(), type=cls)
+
+
 class Worker:
     """One process. It serves once there is a socket with its number in `folder`."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path) -> None:
+    def __init__(self, arguments: Sequence[str], folder: Path, sockets: Sequence[int]) -> None:
         self.started = time.monotonic()
         command = [sys.executable, "-m", "trustgate", *arguments, "--worker", str(folder)]
-        self.process = subprocess.Popen(command)  # noqa: S603 - ourselves
+        self.process = subprocess.Popen(command, pass_fds=sockets)  # noqa: S603 - ourselves
         self._place = folder / f"{self.process.pid}.sock"
 
     @property
@@ -58,12 +80,15 @@ class Worker:
 
 
 class Supervisor:
-    """Keeps so many workers. `run` returns the exit status."""
+    """Keeps so many workers. `run` returns the exit status. `sockets` listen already, by the name of their plane."""
 
-    def __init__(self, arguments: Sequence[str], number: int) -> None:
+    def __init__(self, arguments: Sequence[str], number: int, sockets: Mapping[str, socket.socket]) -> None:
         self._arguments = arguments
         self._number = number
         self._folder = Path(tempfile.mkdtemp(prefix="trustgate-workers-"))
+        self._listening = sockets  # which close themselves when nobody holds them
+        self._sockets = {name: each.fileno() for name, each in sockets.items()}
+        (self._folder / SUPERVISOR).write_bytes(msgspec.json.encode(Above(pid=os.getpid(), sockets=self._sockets)))
         self._workers: list[Worker] = []
         self._leaving: list[Worker] = []
         self._early = 0
@@ -134,7 +159,7 @@ class Supervisor:
         return 1 if self._failed or any(worker.process.returncode for worker in self._workers) else 0
 
     def _start(self) -> Worker:
-        return Worker(self._arguments, self._folder)
+        return Worker(self._arguments, self._folder, tuple(self._sockets.values()))
 
     def _until(self, done: Callable[[], bool]) -> bool:
         """Wait until it is so. Returns False when it took too long, or when a signal said stop."""

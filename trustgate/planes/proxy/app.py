@@ -17,6 +17,7 @@ from trustgate.planes import probes
 from trustgate.relay.reply import Whole
 from trustgate.relay.streamed import Passing
 
+CLOSE: Final = (b"connection", b"close")
 ROUND: Final = 0.2
 """Seconds. A caller who waits for one to two rounds is watched for leaving; quick answers are not worth a task."""
 DRAIN_BYTES: Final = 1024 * 1024
@@ -179,6 +180,7 @@ class ProxyApp:
 
     def __init__(self, lifecycle: Lifecycle, probe_app: ASGIApp) -> None:
         self._lifecycle = lifecycle
+        self._parting = False
         self._probes = probe_app
         self._patrol = Patrol()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -206,6 +208,10 @@ class ProxyApp:
         finally:
             self._patrol.remove(watch)
 
+    def part(self) -> None:
+        """Have each connection closed after its next answer: whoever asks again connects anew, to somebody else."""
+        self._parting = True
+
     async def cut(self) -> int:
         """End every request that is still under way; each leaves its event. Returns how many there were."""
         left = self._patrol.tasks()
@@ -232,15 +238,16 @@ class ProxyApp:
     async def _send_whole(self, exchange: Exchange, reply: Whole, arrival: HttpArrival, send: Send) -> None:
         headers = [*exchange.headers, (b"content-length", str(len(reply.body)).encode())]
         try:
-            if reply.status >= 400 and not await arrival.drain():
-                headers.append((b"connection", b"close"))
+            if self._parting or (reply.status >= 400 and not await arrival.drain()):
+                headers.append(CLOSE)
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             await send({"type": "http.response.body", "body": reply.body, "more_body": False})
         finally:
             self._lifecycle.finish(exchange, disconnected=arrival.gone)
 
     async def _send_live(self, exchange: Exchange, reply: Passing, send: Send) -> None:
-        await send({"type": "http.response.start", "status": reply.status, "headers": exchange.headers})
+        headers = [*exchange.headers, CLOSE] if self._parting else exchange.headers
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         array, sent = exchange.array, exchange.sent
         while data := await reply.chunk():
             if sent is not None:
