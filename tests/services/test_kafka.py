@@ -192,7 +192,9 @@ def test_a_password_that_is_wrong_is_said_and_never_shown(folder: Path) -> None:
     ) as kafka:
         wrong = variables(kafka) | {"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "KAFKA_SASL_USERNAME": "gate"}
         with running("run", folder=folder, variables=wrong | {"KAFKA_SASL_PASSWORD": "a-wrong-one"}) as program:
-            Load(program).start().after(3)
+            load = Load(program).start()
+            load.after(3)
+            load.stop()
             until(lambda: "does not take events" in program.stderr or None, patience=30)
             assert "a-wrong-one" not in program.stderr + program.stdout + program.get("proxy", "/readyz")[1]
         with running("run", folder=folder, variables=wrong | {"KAFKA_SASL_PASSWORD": "right"}) as program:
