@@ -6,7 +6,8 @@ from collections.abc import Mapping, Set
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
+from urllib.parse import unquote
 
 from msgspec import Struct
 
@@ -79,6 +80,26 @@ class KafkaVariables(Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Say where; the password is secret."""
         return f"KafkaVariables(brokers={self.brokers!r}, topic={self.topic!r}, security={self.security!r})"
+
+
+class OtlpVariables(Struct, frozen=True, kw_only=True):
+    """The Collector that every gateway's events go to; without an `endpoint` there is none. `timeout` is in seconds.
+
+    https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+    """
+
+    endpoint: str = ""
+    protocol: Literal["grpc", "http/protobuf"] = "http/protobuf"
+    headers: tuple[tuple[str, str], ...] = ()
+    timeout: float = 10.0
+    insecure: bool = False
+    compression: Literal["gzip", "none"] = "gzip"
+    ca_file: str = ""
+    latest_names: bool = False
+
+    def __repr__(self) -> str:
+        """Say where; headers are secret."""
+        return f"OtlpVariables(endpoint={self.endpoint!r}, protocol={self.protocol!r})"
 
 
 class Ports(Struct, frozen=True, kw_only=True):
@@ -156,6 +177,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     postgres: PostgresVariables = PostgresVariables()
     redis: RedisVariables = RedisVariables()
     kafka: KafkaVariables = KafkaVariables()
+    otlp: OtlpVariables = OtlpVariables()
     cache_max_bytes: int = 64 * 1024 * 1024
     cors: CorsSettings = CorsSettings()
     proxies: Mapping[str, str] = {}
@@ -212,6 +234,7 @@ def _settings(read: Reader) -> Settings:
         postgres=_postgres(read),
         redis=_redis(read),
         kafka=_kafka(read),
+        otlp=_otlp(read),
         cache_max_bytes=read.integer("CACHE_MAX_BYTES", 64 * 1024 * 1024, low=1024, high=2**40),
         cors=_cors(read),
         proxies=_proxies(read),
@@ -241,7 +264,7 @@ def _references(read: Reader) -> References:
     return References(allowed=allowed, variables=variables, folder=folder)
 
 
-_NEVER = ("SERVER_*", "DB_*", "REDIS_*", "KAFKA_*")
+_NEVER = ("SERVER_*", "DB_*", "REDIS_*", "KAFKA_*", "OTEL_*")
 """Families of our own that no registry may refer to, also those of their members that no version reads yet."""
 
 
@@ -352,6 +375,25 @@ def _kafka(read: Reader) -> KafkaVariables:
         client_key=read.text("KAFKA_SSL_CLIENT_KEY"),
         compression=read.choice("KAFKA_COMPRESSION", default.compression, ("none", "gzip", "snappy", "lz4", "zstd")),
         spool_bytes=read.integer("TELEMETRY_SPOOL_BYTES", default.spool_bytes, low=1024, high=2**40),
+    )
+
+
+def _otlp(read: Reader) -> OtlpVariables:
+    default = OtlpVariables()
+    protocol = read.choice("OTEL_EXPORTER_OTLP_PROTOCOL", default.protocol, ("grpc", "http/protobuf"))
+    compression = read.choice("OTEL_EXPORTER_OTLP_COMPRESSION", default.compression, ("gzip", "none"))
+    pairs = [each.split("=", 1) for each in read.words("OTEL_EXPORTER_OTLP_HEADERS")]
+    if any(len(pair) != 2 or not pair[0].strip() for pair in pairs):
+        raise BadSetting("OTEL_EXPORTER_OTLP_HEADERS is no list of name=value, separated by commas")
+    return OtlpVariables(
+        endpoint=read.address("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        protocol="grpc" if protocol == "grpc" else "http/protobuf",
+        headers=tuple((name.strip(), unquote(value.strip())) for name, value in pairs),
+        timeout=read.duration("OTEL_EXPORTER_OTLP_TIMEOUT", default.timeout, plain=0.001),
+        insecure=read.flag("OTEL_EXPORTER_OTLP_INSECURE", default.insecure),
+        compression="none" if compression == "none" else "gzip",
+        ca_file=read.text("OTEL_EXPORTER_OTLP_CERTIFICATE"),
+        latest_names="gen_ai_latest_experimental" in read.words("OTEL_SEMCONV_STABILITY_OPT_IN"),
     )
 
 

@@ -44,10 +44,15 @@ class Reader:
             raise BadSetting(f"{name} holds a user or a password, which is not accepted: use an address without them")
         return self._read(name, "", partial(_address, name), "an address such as https://host:8443")
 
-    def duration(self, name: str, default: float) -> float:
-        """Return a duration in seconds, more than zero. Raises BadSetting."""
+    def duration(self, name: str, default: float, *, plain: float = 0.0) -> float:
+        """Return a duration in seconds, more than zero; a number without a unit counts `plain` seconds each, where it
+        counts anything. Raises BadSetting."""
         accepted = "a duration above zero such as 500ms, 30s or 5m"
-        return self._read(name, default, lambda raw: _within(seconds(raw), 1e-9, 1e9), accepted)
+
+        def parse(raw: str) -> float:
+            return _within(int(raw) * plain if plain and raw.isdigit() else seconds(raw), 1e-9, 1e9)
+
+        return self._read(name, default, parse, accepted)
 
     def flag(self, name: str, default: bool) -> bool:
         """Return a yes or no. Raises BadSetting."""

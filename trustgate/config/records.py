@@ -44,8 +44,51 @@ class Entitlements(Struct, frozen=True, kw_only=True):
     max_instances: int
 
 
+class OtlpTls(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How to trust a Collector, and how to be trusted by it: PEM files on the machines that serve."""
+
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    skip_verify: bool = False
+
+
+class OtlpSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A Collector. Empty ones of these are as the environment has them (OTEL_EXPORTER_OTLP_*).
+
+    `signal` is `logs`, a record a request; `traces`, a span of it and one of each attempt; or `all`. `max_body_bytes`
+    is how long one attribute may be.
+    """
+
+    endpoint: str = ""
+    protocol: Literal["", "grpc", "http/protobuf"] = ""
+    signal: Literal["logs", "traces", "all"] = "logs"
+    headers: dict[str, Secret] = {}
+    insecure: bool = False
+    tls: OtlpTls | None = None
+    timeout: str = "10s"
+    compression: Literal["gzip", "none"] = "gzip"
+    max_body_bytes: int = 4096
+
+
+class Exporter(Struct, frozen=True, kw_only=True):
+    """Where a gateway's events go besides."""
+
+    name: str
+    type: Literal["otlp"] = "otlp"
+    settings: OtlpSettings = OtlpSettings()
+
+
+class Telemetry(Struct, frozen=True, kw_only=True):
+    """The exporters of a gateway, beside those that all have; of two of one name the gateway's own counts."""
+
+    exporters: tuple[Exporter, ...] = ()
+
+
 class Gateway(Record, frozen=True, kw_only=True):
     """One tenant's gateway. `entitlements` None is unlimited; a status other than `active` refuses every request."""
+
+    sealed: ClassVar[tuple[str, ...]] = ("telemetry",)
 
     slug: str
     name: str
@@ -55,6 +98,7 @@ class Gateway(Record, frozen=True, kw_only=True):
     metadata: dict[str, str] = {}
     session_config: SessionConfig = SessionConfig()
     entitlements: Entitlements | None = None
+    telemetry: Telemetry | None = None
 
 
 class ApiKeyAuth(Struct, frozen=True, kw_only=True, omit_defaults=True):

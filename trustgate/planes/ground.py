@@ -7,9 +7,11 @@ from dependency_injector import containers, providers
 
 from trustgate import __version__
 from trustgate.board import Board
+from trustgate.config.records import OtlpSettings, OtlpTls
 from trustgate.config.snapshot import Snapshot
 from trustgate.config.watch import Watch
 from trustgate.contract.event import Sink
+from trustgate.contract.policy import seconds
 from trustgate.contract.ports import Cache, Ledger, Limiter, Services, Vectors
 from trustgate.contract.upstream import Transport
 from trustgate.embedding import RegistryEmbedder
@@ -55,7 +57,10 @@ from trustgate.telemetry.kafka import KafkaSink
 from trustgate.telemetry.kafka_producer import KafkaPlace
 from trustgate.telemetry.log import LogSink, open_log
 from trustgate.telemetry.meters import Meters
+from trustgate.telemetry.otel import Names
+from trustgate.telemetry.otlp import OtlpPlace
 from trustgate.telemetry.process import LoopLag, add_process
+from trustgate.telemetry.routes import Routes
 from trustgate.telemetry.together import Together
 from trustgate.variables import BadSetting
 
@@ -184,8 +189,64 @@ def _kafka(settings: Settings, place: KafkaPlace, meters: Meters) -> KafkaSink |
     return sink
 
 
-def _sinks(settings: Settings, kafka: KafkaSink | None) -> Mapping[str, Sink]:
-    found: dict[str, Sink] = {} if kafka is None else {"kafka": kafka}
+def _collector(settings: Settings, own: OtlpSettings | None = None) -> OtlpPlace:
+    """Return a Collector as the environment says, and as a gateway says otherwise."""
+    usual = settings.otlp
+    names: Names = "latest" if usual.latest_names else "1.36"
+    if own is None:
+        return OtlpPlace(
+            endpoint=usual.endpoint,
+            protocol=usual.protocol,
+            signal="all",
+            headers=usual.headers,
+            insecure=usual.insecure,
+            ca_file=usual.ca_file,
+            timeout=usual.timeout,
+            compression=usual.compression,
+            names=names,
+            version=version_of(settings),
+        )
+    tls = own.tls or OtlpTls()
+    return OtlpPlace(
+        endpoint=own.endpoint or usual.endpoint,
+        protocol=own.protocol or usual.protocol,
+        signal=own.signal,
+        headers=tuple(sorted(own.headers.items())) if own.headers or own.endpoint else usual.headers,
+        insecure=own.insecure,
+        ca_file=tls.ca_file or ("" if own.endpoint else usual.ca_file),
+        cert_file=tls.cert_file,
+        key_file=tls.key_file,
+        skip_verify=tls.skip_verify,
+        timeout=seconds(own.timeout),
+        compression=own.compression,
+        max_bytes=own.max_body_bytes,
+        names=names,
+        version=version_of(settings),
+    )
+
+
+def _routes(settings: Settings, meters: Meters) -> Routes:
+    defaults = {"otlp": _collector(settings)} if settings.otlp.endpoint and settings.telemetry else {}
+    routes = Routes(defaults, settings.queue_size)
+    meters.counter("trustgate_otlp_exported_total", "Events that Collectors have taken.", lambda: routes.delivered)
+    meters.counter("trustgate_otlp_errors_total", "Batches that a Collector did not take.", lambda: routes.errors)
+    meters.counter("trustgate_otlp_dropped_total", "Events lost because a Collector was away.", lambda: routes.dropped)
+    return routes
+
+
+def _collectors(settings: Settings, snapshot: Snapshot) -> Mapping[str, Mapping[str, OtlpPlace]]:
+    """Return the Collectors that gateways name, by the gateway's id and their own name."""
+    return {
+        gateway_id: {each.name: _collector(settings, each.settings) for each in tenant.gateway.telemetry.exporters}
+        for gateway_id, tenant in snapshot.tenants.items()
+        if tenant.gateway.telemetry is not None and settings.telemetry
+    }
+
+
+def _sinks(settings: Settings, kafka: KafkaSink | None, routes: Routes) -> Mapping[str, Sink]:
+    found: dict[str, Sink] = {"otlp": routes}
+    if kafka is not None:
+        found["kafka"] = kafka
     if not settings.telemetry or settings.event_log == "none":
         return found
     try:
@@ -197,8 +258,10 @@ def _sinks(settings: Settings, kafka: KafkaSink | None) -> Mapping[str, Sink]:
         ) from error
 
 
-def _fanout(settings: Settings, meters: Meters, prices: PriceBook, kafka: KafkaSink | None) -> Fanout:
-    fanout = Fanout(_sinks(settings, kafka), settings.queue_size, observers=(meters.observe,), pricing=prices)
+def _fanout(
+    settings: Settings, meters: Meters, prices: PriceBook, *, kafka: KafkaSink | None, routes: Routes
+) -> Fanout:
+    fanout = Fanout(_sinks(settings, kafka, routes), settings.queue_size, observers=(meters.observe,), pricing=prices)
     meters.settle_with(fanout.settle)
     add_fanout(meters.registry, fanout)
     return fanout
@@ -258,8 +321,10 @@ def _watch(
     embedder: RegistryEmbedder,
     prober: Prober,
     meters: Meters,
+    routes: Routes,
 ) -> Watch:
     def swap(snapshot: Snapshot) -> None:
+        routes.swap(_collectors(settings, snapshot))
         embedder.swap(snapshot)
         prober.swap(snapshot)
         lifecycle.swap(snapshot)
@@ -333,15 +398,18 @@ class Ground(containers.DeclarativeContainer):
     parts = providers.Singleton(_parts, settings, policy_services, credentials)
     meters = providers.Singleton(_meters, settings)
     together = providers.Singleton(Together, meters.provided.render)
+    routes = providers.Singleton(_routes, settings, meters)
     kafka_place = providers.Singleton(_kafka_place, settings)
     kafka = providers.Singleton(_kafka, settings, kafka_place, meters)
-    fanout = providers.Singleton(_fanout, settings, meters, prices, kafka)
+    fanout = providers.Singleton(_fanout, settings, meters, prices, kafka=kafka, routes=routes)
     loop_lag = providers.Singleton(LoopLag, meters.provided.registry)
     traces = providers.Singleton(_traces, settings, policy_services)
     lifecycle = providers.Singleton(_lifecycle, settings, parts, transport, fanout=fanout, traces=traces, meters=meters)
     board = providers.Singleton(_board, parts, link)
     prober = providers.Singleton(_prober, parts, transport)
-    watch = providers.Singleton(_watch, settings, source, lifecycle, embedder=embedder, prober=prober, meters=meters)
+    watch = providers.Singleton(
+        _watch, settings, source, lifecycle, embedder=embedder, prober=prober, meters=meters, routes=routes
+    )
     explainer = providers.Singleton(_explainer, settings, parts, watch, traces)
     drain = providers.Singleton(Drain)
     presence = providers.Singleton(_presence, settings, watch, processes, kept, planes)

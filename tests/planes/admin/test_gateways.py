@@ -103,7 +103,7 @@ async def test_a_domain_is_given_out_once_and_an_empty_one_takes_it_away(api: Ap
         ("entitlements", {**BOUGHT, "burst_per_min": 0}),
         ("entitlements", {**BOUGHT, "quota_per_month": -1}),
         ("entitlements", {**BOUGHT, "max_instances": 2**63}),
-        ("telemetry", {"exporters": []}),
+        ("telemetry", {"exporters": [{"name": "udp"}]}),
         ("client_tls", {"a": 1}),
     ],
 )

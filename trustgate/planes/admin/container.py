@@ -24,6 +24,7 @@ def _tools(settings: Settings, parts: Parts) -> Tools:
         base_domain=settings.gateway_base_domain,
         references=settings.references,
         version=version_of(settings),
+        collects=bool(settings.otlp.endpoint),
     )
 
 

@@ -2,9 +2,11 @@
 
 from typing import Annotated, Final, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
-from trustgate.config.records import Entitlements, Gateway, SessionConfig
+from trustgate.config.records import Entitlements, Gateway, OtlpSettings, SessionConfig, Telemetry
+from trustgate.planes.admin import masking
 from trustgate.planes.admin.operation import Ask, Nothing, Operation, reading, writing
 from trustgate.planes.admin.paging import PageQuery, to_query
 from trustgate.planes.admin.services import gateways
@@ -17,6 +19,20 @@ class Hosts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The host names under which the gateway answers."""
 
     proxy: str = ""
+
+
+class ExporterView(Struct, frozen=True, kw_only=True):
+    """Where a gateway's events go besides; the values of headers are masked."""
+
+    name: str
+    type: Literal["otlp"]
+    settings: OtlpSettings
+
+
+class TelemetryView(Struct, frozen=True, kw_only=True):
+    """The exporters of a gateway, beside those that all have."""
+
+    exporters: list[ExporterView]
 
 
 class GatewayView(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -33,6 +49,7 @@ class GatewayView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     metadata: dict[str, str] = {}
     session_config: SessionConfig
     entitlements: Entitlements | None = None
+    telemetry: TelemetryView | None = None
     created_at: Time
     updated_at: Time
 
@@ -67,9 +84,16 @@ def view(gateway: Gateway, tools: Tools) -> GatewayView:
         metadata=gateway.metadata | ({"tenant_id": gateway.tenant_id} if gateway.tenant_id else {}),
         session_config=gateway.session_config,
         entitlements=gateway.entitlements,
+        telemetry=_telemetry(gateway.telemetry),
         created_at=gateway.created_at,
         updated_at=gateway.updated_at,
     )
+
+
+def _telemetry(telemetry: Telemetry | None) -> TelemetryView | None:
+    if telemetry is None:
+        return None
+    return msgspec.convert(masking.masked(Telemetry, msgspec.to_builtins(telemetry)), TelemetryView)
 
 
 async def _create(work: Work, ask: Ask[CreateGateway, Nothing]) -> GatewayView:

@@ -2,11 +2,12 @@
 
 import base64
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final
 
 from msgspec import Meta, Struct, structs
 
-from trustgate.config.records import Entitlements, Gateway, SessionConfig, Tier
+from trustgate.config.records import Entitlements, Gateway, SessionConfig, Telemetry, Tier
 from trustgate.planes.admin.services.fields import (
     Count,
     Name,
@@ -17,6 +18,7 @@ from trustgate.planes.admin.services.fields import (
     slug_from,
 )
 from trustgate.planes.admin.services.problems import conflict, found, invalid, not_found, save, saving
+from trustgate.planes.admin.services.telemetry import TelemetryForm, checked_telemetry
 from trustgate.planes.admin.services.work import Work
 from trustgate.storage.store import Page, Query
 
@@ -48,7 +50,8 @@ class EntitlementsForm(Struct, frozen=True, kw_only=True):
 class CreateGateway(Struct, frozen=True, kw_only=True):
     """A new gateway. Without a slug it gets one from its name."""
 
-    later: ClassVar[tuple[str, ...]] = ("telemetry", "client_tls")
+    later: ClassVar[tuple[str, ...]] = ("client_tls",)
+    exact: ClassVar[Mapping[str, type[Struct]]] = {"telemetry": TelemetryForm}
 
     name: Name | None = None
     slug: str | None = None
@@ -57,6 +60,7 @@ class CreateGateway(Struct, frozen=True, kw_only=True):
     metadata: Metadata | None = None
     session_config: SessionForm | None = None
     entitlements: EntitlementsForm | None = None
+    telemetry: TelemetryForm | None = None
 
 
 class UpdateGateway(CreateGateway, frozen=True, kw_only=True):
@@ -96,6 +100,7 @@ async def create(work: Work, form: CreateGateway) -> Gateway:
         metadata=_metadata(form.metadata or {}),
         session_config=_session(form.session_config or SessionForm()),
         entitlements=entitlements,
+        telemetry=_telemetry(work, form.telemetry, None),
         created_at=now,
         updated_at=now,
     )
@@ -109,7 +114,9 @@ async def update(work: Work, gateway_id: str, form: UpdateGateway) -> Gateway:
     before = await visible(work, gateway_id)
     if form.tenant_id is not None and form.tenant_id != before.tenant_id:
         raise invalid("tenant_id cannot be changed: make a new gateway for the other tenant")
-    after = structs.replace(before, **_changes(work, form))
+    after = structs.replace(
+        before, telemetry=_telemetry(work, form.telemetry, before.telemetry), **_changes(work, form)
+    )
     if form.entitlements is not None:
         after = structs.replace(after, entitlements=await _entitlements(work, form.entitlements))
         await _check_room(work, after.tenant_id, after.entitlements, adding=0)
@@ -137,6 +144,14 @@ def _changes(work: Work, form: UpdateGateway) -> dict[str, Any]:
     if form.session_config is not None:
         changes["session_config"] = _session(form.session_config)
     return changes
+
+
+def _telemetry(work: Work, form: TelemetryForm | None, stored: Telemetry | None) -> Telemetry | None:
+    """What nobody says anything of stays; what is emptied is none, so that nothing is sealed where nothing is."""
+    if form is None:
+        return stored
+    checked = checked_telemetry(form, stored or Telemetry(), default=work.tools.collects)
+    return checked if checked.exporters else None
 
 
 def _status(status: str) -> str:

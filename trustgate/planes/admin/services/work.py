@@ -38,13 +38,15 @@ PLATFORM = Principal(subject="trustgate")
 
 
 class Tools(Struct, frozen=True, kw_only=True):
-    """What services need of the world beside the store. Below `base_domain` every gateway has a host of its own."""
+    """What services need of the world beside the store. Below `base_domain` every gateway has a host of its own;
+    `collects` says whether there is a Collector for all of them."""
 
     plugins: Plugins
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
     base_domain: str = ""
     references: References = NOTHING
     version: str = __version__
+    collects: bool = False
     now: Callable[[], str] = utc_now
     gateway_id: Callable[[], str] = uuid4
     record_id: Callable[[], str] = uuid7
