@@ -86,6 +86,8 @@ class Routes:
 
     def _dealt(self, events: Sequence[Event]) -> Mapping[OtlpPlace, list[Event]]:
         found: dict[OtlpPlace, list[Event]] = {}
+        if not self._defaults and not self._of:  # mostly
+            return found
         for event in events:
             for place in {**self._defaults, **self._of.get(event.gateway_id, {})}.values():
                 found.setdefault(place, []).append(event)
