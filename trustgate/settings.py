@@ -46,7 +46,8 @@ class PostgresVariables(Struct, frozen=True, kw_only=True):
 
 
 class RedisVariables(Struct, frozen=True, kw_only=True):
-    """How to reach Redis. `host` empty means that this process counts by itself."""
+    """How to reach Redis. `host` empty means that this process counts by itself; where `mode` says so it is that of a
+    Sentinel, or of any node of a cluster."""
 
     host: str = ""
     port: int = 6379
@@ -56,6 +57,8 @@ class RedisVariables(Struct, frozen=True, kw_only=True):
     tls: bool = False
     tls_ca_cert: str = ""
     timeout: float = 0.05
+    mode: Literal["single", "sentinel", "cluster"] = "single"
+    sentinel_master: str = "mymaster"
 
     def __repr__(self) -> str:
         """Say where; the password is secret."""
@@ -347,7 +350,12 @@ def _postgres(read: Reader) -> PostgresVariables:
 
 def _redis(read: Reader) -> RedisVariables:
     default = RedisVariables()
+    mode = read.choice("REDIS_MODE", default.mode, ("single", "sentinel", "cluster"))
+    if mode == "cluster" and read.integer("REDIS_DB", default.db, high=100_000):
+        raise BadSetting("REDIS_DB is not 0, and REDIS_MODE is cluster: a cluster has database 0 alone")
     return RedisVariables(
+        mode="cluster" if mode == "cluster" else "sentinel" if mode == "sentinel" else "single",
+        sentinel_master=read.text("REDIS_SENTINEL_MASTER", default.sentinel_master),
         host=read.text("REDIS_HOST"),
         port=read.integer("REDIS_PORT", default.port, low=1, high=65535),
         username=read.text("REDIS_USERNAME"),

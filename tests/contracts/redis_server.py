@@ -27,11 +27,22 @@ def executable() -> str:
 class RedisServer:
     """One process of `redis-server`, which can be started anew at the same place."""
 
-    def __init__(self, *, password: str = "") -> None:
+    def __init__(self, *, password: str = "", port: int = 0, **options: str) -> None:
         self._password = password
-        self._port = _free_port()
+        self._options = options
+        self._port = port or _free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="trustgate-redis-")
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._port
+
+    @property
+    def folder(self) -> Path:
+        """Where it keeps what it keeps."""
+        return Path(self._folder.name)
 
     def place(self, *, timeout: float = 5.0) -> RedisVariables:
         """Return how to reach it; patiently, unless a test is about impatience."""
@@ -40,6 +51,7 @@ class RedisServer:
     def start(self) -> None:
         """Start, and wait until it listens."""
         options = {"port": self._port, "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": self._folder.name}
+        options |= {name.replace("_", "-"): value for name, value in self._options.items()}
         if self._password:
             options["requirepass"] = self._password
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]

@@ -40,6 +40,7 @@ from trustgate.state.memory import MemoryLimiter
 from trustgate.state.memory_cache import MemoryCache
 from trustgate.state.memory_ledger import MemoryLedger
 from trustgate.state.redis_cache import RedisCache
+from trustgate.state.redis_cluster import ClusterLink
 from trustgate.state.redis_ledger import RedisLedger
 from trustgate.state.redis_limiter import RedisLimiter
 from trustgate.state.redis_link import Link
@@ -96,7 +97,9 @@ def _transport(settings: Settings) -> Transport:
 
 
 def _link(settings: Settings) -> Link | None:
-    return Link(settings.redis) if settings.redis.host else None
+    if not settings.redis.host:
+        return None
+    return ClusterLink(settings.redis) if settings.redis.mode == "cluster" else Link(settings.redis)
 
 
 def _credentials(settings: Settings) -> Credentials:

@@ -111,9 +111,28 @@ class Link:
 
     async def _dial(self) -> Wire:
         place = self._place
+        host, port = await self._master() if place.mode == "sentinel" else (place.host, place.port)
         loop = asyncio.get_running_loop()
-        _, wire = await loop.create_connection(self._make_wire, place.host, place.port, ssl=self._tls)
+        _, wire = await loop.create_connection(self._make_wire, host, port, ssl=self._tls)
         return wire
+
+    async def _master(self) -> tuple[str, int]:
+        """Return where a Sentinel says that the master is. Raises StateUnavailable, OSError."""
+        place, loop = self._place, asyncio.get_running_loop()
+
+        def forgotten(_: str) -> None:
+            """Nobody waits for a Sentinel that has answered."""
+
+        _, wire = await loop.create_connection(
+            lambda: Wire(timeout=CONNECT_WITHIN, lost=forgotten), place.host, place.port, ssl=self._tls
+        )
+        try:
+            told = await wire.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", place.sentinel_master)
+        finally:
+            wire.end("is not needed any more")
+        if not isinstance(told, list) or len(told) != 2:
+            raise StateUnavailable(f"is a Sentinel that knows no master {place.sentinel_master}: {told}")
+        return told[0].decode(), int(told[1])
 
     def _make_wire(self) -> Wire:
         def lost(why: str) -> None:
@@ -125,11 +144,15 @@ class Link:
     async def _greet(self, wire: Wire) -> None:
         place = self._place
         words: list[tuple[Word, ...]] = [("SELECT", place.db), ("PING",)]
+        if place.mode == "sentinel":
+            words.append(("ROLE",))
         if place.password:
             words.insert(0, ("AUTH", *([place.username] if place.username else []), place.password))
         for reply in await asyncio.gather(*(wire.ask(*command) for command in words)):
             if isinstance(reply, hiredis.ReplyError):
                 raise StateUnavailable(f"does not let us in: {reply}")
+            if isinstance(reply, list) and reply[0] != b"master":
+                raise StateUnavailable("is no master: a Sentinel is about to name another one")
 
     def _lose(self, wire: Wire, why: str) -> None:
         if self._wire is not wire:
