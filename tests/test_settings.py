@@ -38,6 +38,7 @@ ACCEPTED: list[tuple[str, str, str, Any]] = [
     ("TELEMETRY_ENABLED", "off", "telemetry", False),
     ("TELEMETRY_ENABLED", "Yes", "telemetry", True),
     ("CONFIG_POLL_INTERVAL", "50ms", "config_poll", 0.05),
+    ("TRUSTGATE_ADMIN_TOKEN", "a.b.c", "admin_token", "a.b.c"),
     ("ALLOW_LOCAL_LIMITS", "yes", "allow_local_limits", True),
     ("CONFIG_MAX_STALENESS", "5m", "config_max_staleness", 300.0),
     ("CONFIG_REFUSE_STALE", "true", "config_refuse_stale", True),
@@ -178,7 +179,7 @@ TAKES_ANYTHING = {
     *("CREDENTIAL_ENV_ALLOWED", "CREDENTIAL_FILE_DIR"),
     *("APPLICATION_VERSION", "TRUSTGATE_DATA_DIR", "GATEWAY_BASE_DOMAIN", "TRUSTGATE_PLUGINS", "TELEMETRY_LOG"),
     *("SERVER_HOST", "DB_HOST", "DB_USER", "DB_PASSWORD", "DB_NAME", "DB_SSL_ROOT_CERT", "OPENAI_API_KEY", "APP_ENV"),
-    "REDIS_SENTINEL_MASTER",
+    *("REDIS_SENTINEL_MASTER", "TRUSTGATE_ADMIN_TOKEN"),
     *("REDIS_HOST", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_TLS_CA_CERT"),
     *(
         "OTEL_EXPORTER_OTLP_ENDPOINT",

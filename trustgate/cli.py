@@ -21,6 +21,7 @@ EXAMPLES = """
       trustgate proxy --workers 4  the proxy as four processes behind one port; needs a Redis to count together
       trustgate token              an admin token for the API, good for a day
       trustgate migrate            bring the database up to date and leave
+      trustgate export --gateway demo > demo.yaml; trustgate apply -f demo.yaml --dry-run
       trustgate doctor             what is wrong, and what to do about it
 
     Configuration comes from the environment, and from .env in development; see .env.example.
@@ -54,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
         ("mcp", "serve the MCP plane"),
         ("run", "serve all planes in one process"),
         ("migrate", "apply the database migrations that are pending, then leave"),
+        ("apply", "make a gateway as a file has it: see what differs, then change that"),
+        ("export", "write a gateway down as such a file"),
         ("token", "print an admin token"),
         ("doctor", "look at everything that this needs, and say how to mend what is wrong"),
         ("healthy", "say whether the planes of this machine are well, for container runtimes"),
@@ -77,6 +80,19 @@ def _options(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument("--worker", type=Path, default=None, help=argparse.SUPPRESS)
     if name == "run":
         command.add_argument("--demo", action="store_true", help="make a gateway, a consumer and a key to try")
+    if name in ("apply", "export"):
+        command.add_argument(
+            "--url",
+            default="",
+            help="the admin API to ask, with the token in TRUSTGATE_ADMIN_TOKEN; without it the database of this "
+            "installation is used",
+        )
+    if name == "apply":
+        command.add_argument("-f", "--file", type=Path, required=True, help="YAML or JSON; - is the standard input")
+        command.add_argument("--dry-run", action="store_true", help="say what differs, and change nothing")
+        command.add_argument("--prune", action="store_true", help="remove what is in the gateway and not in the file")
+    if name == "export":
+        command.add_argument("--gateway", required=True, metavar="SLUG", help="which gateway")
     if name == "migrate":
         command.add_argument("--dry-run", action="store_true", help="print the SQL, and apply nothing")
     if name == "token":
@@ -92,6 +108,8 @@ def _commands() -> dict[str, Callable[[Settings, argparse.Namespace], None]]:
         **dict.fromkeys(PLANES, _serve),
         "migrate": _migrate,
         "doctor": _doctor,
+        "apply": _apply,
+        "export": _export,
         "healthy": _healthy,
         "token": _token,
         "version": _version,
@@ -137,6 +155,23 @@ def _doctor(settings: Settings, _: argparse.Namespace) -> None:
 
     if failed := asyncio.run(tell()):
         _fail(1, f"{failed} of these have to be mended" if failed > 1 else "one of these has to be mended")
+
+
+def _apply(settings: Settings, chosen: argparse.Namespace) -> None:
+    from trustgate.planes.declaring import apply_file  # noqa: PLC0415
+
+    def tell(line: str) -> None:
+        print(line, flush=True)  # noqa: T201
+
+    asyncio.run(
+        apply_file(settings, chosen.file, url=chosen.url, dry=chosen.dry_run, prune=chosen.prune, tell=tell, fail=_fail)
+    )
+
+
+def _export(settings: Settings, chosen: argparse.Namespace) -> None:
+    from trustgate.planes.declaring import exported  # noqa: PLC0415
+
+    print(asyncio.run(exported(settings, chosen.gateway, url=chosen.url, fail=_fail)), end="")  # noqa: T201
 
 
 def _healthy(settings: Settings, _: argparse.Namespace) -> None:

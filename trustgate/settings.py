@@ -159,6 +159,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     app_env: str = "dev"
     version: str = ""
     secret_key: str = ""
+    admin_token: str = ""
     data_dir: Path = Path("var")
     gateway_base_domain: str = ""
     plugins: tuple[str, ...] = ()
@@ -216,6 +217,7 @@ def _settings(read: Reader) -> Settings:
         app_env=read.text("APP_ENV", "dev"),
         version=read.text("APPLICATION_VERSION"),
         secret_key=_secret_key(read),
+        admin_token=read.text("TRUSTGATE_ADMIN_TOKEN"),
         data_dir=Path(read.text("TRUSTGATE_DATA_DIR", "var")),
         gateway_base_domain=read.text("GATEWAY_BASE_DOMAIN", "llm.localhost").lower(),
         plugins=read.words("TRUSTGATE_PLUGINS"),
@@ -267,7 +269,7 @@ def _references(read: Reader) -> References:
     return References(allowed=allowed, variables=variables, folder=folder)
 
 
-_NEVER = ("SERVER_*", "DB_*", "REDIS_*", "KAFKA_*", "OTEL_*")
+_NEVER = ("SERVER_*", "DB_*", "REDIS_*", "KAFKA_*", "OTEL_*", "TRUSTGATE_ADMIN_*")
 """Families of our own that no registry may refer to, also those of their members that no version reads yet."""
 
 
