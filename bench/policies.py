@@ -14,7 +14,7 @@ import msgspec
 
 from trustgate.config.records import AnyRecord, Auth, Binding, Consumer, Gateway, Policy, Registry
 from trustgate.config.snapshot import build
-from trustgate.contract.ports import Services
+from trustgate.contract.ports import Limiter, Services
 from trustgate.contract.upstream import Call, Clocks, Header, Upstream
 from trustgate.embedding import RegistryEmbedder
 from trustgate.enforcement.plugins import load_plugins
@@ -104,10 +104,10 @@ class Arrived:
         return BODY
 
 
-def policy_services() -> Services:
-    """Return the services of a process without anything outside it."""
+def policy_services(limiter: Limiter | None = None) -> Services:
+    """Return the services of a process without anything outside it, but for a limiter that is given."""
     return Services(
-        limiter=MemoryLimiter(),
+        limiter=limiter or MemoryLimiter(),
         ledger=MemoryLedger(),
         cache=MemoryCache(),
         vectors={"memory": MemoryVectors()},
@@ -120,9 +120,15 @@ def policy_services() -> Services:
     )
 
 
-def house(policies: Sequence[tuple[str, dict[str, object]]]) -> tuple[Lifecycle, list[int]]:
-    """Return a life cycle with these policies, and where the sizes of its events go."""
-    services = policy_services()
+def house(
+    policies: Sequence[tuple[str, dict[str, object]]],
+    *,
+    priorities: Sequence[int] = (),
+    limiter: Limiter | None = None,
+) -> tuple[Lifecycle, list[int]]:
+    """Return a life cycle with these policies, one after the other or as `priorities` say, and where the sizes of its
+    events go."""
+    services = policy_services(limiter)
     parts = Parts(
         plugins=load_plugins(),
         services=services,
@@ -155,7 +161,7 @@ def house(policies: Sequence[tuple[str, dict[str, object]]]) -> tuple[Lifecycle,
                 slug=slug,
                 settings=dict(settings),
                 is_global=True,
-                priority=at,
+                priority=priorities[at] if priorities else at,
             )
             for at, (slug, settings) in enumerate(policies)
         ),
