@@ -8,6 +8,8 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+import uvloop
+
 from bench.policies import THREE_LIMITERS, Arrived, house
 from tests.contracts.redis_server import RedisServer
 from trustgate.lifecycle import Lifecycle
@@ -72,7 +74,7 @@ def main() -> None:
     server = RedisServer()
     server.start()
     try:
-        asyncio.run(measure(server))
+        uvloop.run(measure(server))
     finally:
         server.close()
 
