@@ -5,19 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.program import programs
+from tests.e2e.conftest import _nothing_is_left  # noqa: F401 - a fixture: programs end with the session
 from tests.fleet.kit import Fleet
 from tests.fleet.relay import Relay, to_socket
 from tests.postgres_server import fresh_database, serving_postgres
 from trustgate.storage.settings import PostgresSettings
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _nothing_is_left() -> Iterator[None]:
-    """A test that fails may leave programs behind: they end with the session."""
-    yield
-    for program in programs:
-        program.abandon()
 
 
 @pytest.fixture(scope="session")

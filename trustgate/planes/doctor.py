@@ -182,7 +182,7 @@ async def _redis(ground: Ground, _: Settings) -> AsyncIterator[Finding]:
         await link.aclose()
 
 
-async def _kafka(ground: Ground, settings: Settings) -> AsyncIterator[Finding]:
+async def _kafka(_: Ground, settings: Settings) -> AsyncIterator[Finding]:
     if not settings.kafka.brokers:
         yield Finding(name="kafka", said="KAFKA_BROKERS is not set: events go to TELEMETRY_LOG")
         return
@@ -191,7 +191,7 @@ async def _kafka(ground: Ground, settings: Settings) -> AsyncIterator[Finding]:
         """Nothing is sent."""
 
     quiet: Callable[[str], None] = lambda _: None  # noqa: E731 - nothing stalls where nothing is sent
-    producer = Producer(ground.kafka_place(), refused=ignore, stalled=quiet)
+    producer = Producer(settings.kafka, refused=ignore, stalled=quiet)
     try:
         async with asyncio.timeout(WITHIN):
             await producer.connect()

@@ -55,7 +55,6 @@ from trustgate.storage.settings import PostgresSettings, SqliteSettings
 from trustgate.storage.store import Store
 from trustgate.telemetry.fanout import Fanout, add_fanout
 from trustgate.telemetry.kafka import KafkaSink
-from trustgate.telemetry.kafka_producer import KafkaPlace
 from trustgate.telemetry.log import LogSink, open_log
 from trustgate.telemetry.meters import Meters
 from trustgate.telemetry.otel import Names
@@ -165,26 +164,10 @@ def _parts(settings: Settings, services: Services, credentials: Credentials) -> 
     )
 
 
-def _kafka_place(settings: Settings) -> KafkaPlace:
-    kafka = settings.kafka
-    return KafkaPlace(
-        brokers=kafka.brokers,
-        topic=kafka.topic,
-        security=kafka.security,
-        mechanism=kafka.mechanism,
-        username=kafka.username,
-        password=kafka.password,
-        ca_cert=kafka.ca_cert,
-        client_cert=kafka.client_cert,
-        client_key=kafka.client_key,
-        compression=kafka.compression,
-    )
-
-
-def _kafka(settings: Settings, place: KafkaPlace, meters: Meters) -> KafkaSink | None:
-    if not place.brokers or not settings.telemetry:
+def _kafka(settings: Settings, meters: Meters) -> KafkaSink | None:
+    if not settings.kafka.brokers or not settings.telemetry:
         return None
-    sink = KafkaSink(place, settings.data_dir / "spool", most=settings.kafka.spool_bytes)
+    sink = KafkaSink(settings.kafka, settings.data_dir / "spool")
     meters.gauge("trustgate_spool_bytes", "Bytes of events that wait on disk for Kafka.", lambda: sink.waiting)
     meters.gauge("trustgate_spool_oldest_seconds", "How long the oldest of them has waited.", lambda: sink.oldest)
     meters.counter("trustgate_spool_dropped_total", "Events lost because the spool was full.", lambda: sink.dropped)
@@ -402,8 +385,7 @@ class Ground(containers.DeclarativeContainer):
     meters = providers.Singleton(_meters, settings)
     together = providers.Singleton(Together, meters.provided.render)
     routes = providers.Singleton(_routes, settings, meters)
-    kafka_place = providers.Singleton(_kafka_place, settings)
-    kafka = providers.Singleton(_kafka, settings, kafka_place, meters)
+    kafka = providers.Singleton(_kafka, settings, meters)
     fanout = providers.Singleton(_fanout, settings, meters, prices, kafka=kafka, routes=routes)
     loop_lag = providers.Singleton(LoopLag, meters.provided.registry)
     traces = providers.Singleton(_traces, settings, policy_services)

@@ -15,7 +15,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from trustgate.contract.event import Event
-from trustgate.telemetry.kafka_producer import BATCH_BYTES, Entry, KafkaPlace, Producer
+from trustgate.settings import KafkaVariables
+from trustgate.telemetry.kafka_producer import BATCH_BYTES, Entry, Producer
 from trustgate.telemetry.spool import Spool, open_spools
 
 T = TypeVar("T")
@@ -33,13 +34,12 @@ class KafkaSink:
     `why` says what is wrong with Kafka, empty where nothing is.
     """
 
-    def __init__(self, place: KafkaPlace, folder: Path, *, most: int) -> None:
+    def __init__(self, place: KafkaVariables, folder: Path) -> None:
         self.dropped = 0
         self.refused = 0
         self.why = UNKNOWN
         self._place = place
         self._folder = folder
-        self._most = most
         self._encoder = msgspec.json.Encoder(enc_hook=str)
         self._spools: list[Spool] = []
         self._disk = asyncio.Lock()
@@ -62,7 +62,7 @@ class KafkaSink:
     def start(self) -> None:
         """Begin to send what dead processes have left. Raises OSError where there is no place for a spool."""
         if not self._spools:
-            self._spools = list(open_spools(self._folder, most=self._most))
+            self._spools = list(open_spools(self._folder, most=self._place.spool_bytes))
             self._sending = asyncio.create_task(self._send())
 
     async def deliver(self, events: Sequence[Event]) -> None:
@@ -74,7 +74,7 @@ class KafkaSink:
         taken = await self._on_disk(lambda: spool.put(entries))
         if taken < len(entries):
             if not self.dropped:
-                log.error("the spool is full (%d bytes): events are lost until Kafka is back", self._most)
+                log.error("the spool is full (%d bytes): events are lost until Kafka is back", self._place.spool_bytes)
             self.dropped += len(entries) - taken
         self._more.set()
 

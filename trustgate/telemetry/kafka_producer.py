@@ -9,31 +9,14 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from trustgate.settings import KafkaVariables
+
 BATCH_BYTES: Final = 512 * 1024
 """Bytes of one batch before compression; brokers take twice as much unless they are told otherwise."""
 LARGEST: Final = 8 * 1024 * 1024
 STALLED: Final = 2.0
 """Seconds without an acknowledgement after which Kafka is taken to be away. What was sent goes on being sent."""
 PARTING: Final = 3.0
-
-
-class KafkaPlace(Struct, frozen=True, kw_only=True):
-    """Where events go, and how they get in. `security` is one of Kafka's four protocols."""
-
-    brokers: tuple[str, ...]
-    topic: str = "trustgate.requests"
-    security: str = "PLAINTEXT"
-    mechanism: str = "PLAIN"
-    username: str = ""
-    password: str = ""
-    ca_cert: str = ""
-    client_cert: str = ""
-    client_key: str = ""
-    compression: str = "lz4"
-
-    def __repr__(self) -> str:
-        """Say where; the password is secret."""
-        return f"KafkaPlace(brokers={self.brokers!r}, topic={self.topic!r}, security={self.security!r})"
 
 
 class Entry(Struct, frozen=True):
@@ -60,7 +43,7 @@ class Producer:
     """One connection to a cluster. `refused` hears of entries that brokers will never take, `stalled` of silence."""
 
     def __init__(
-        self, place: KafkaPlace, *, refused: Callable[[Entry, str], None], stalled: Callable[[str], None]
+        self, place: KafkaVariables, *, refused: Callable[[Entry, str], None], stalled: Callable[[str], None]
     ) -> None:
         self._place = place
         self._refused = refused
@@ -184,7 +167,7 @@ def _hash(key: bytes) -> int:
     return int(murmur2(key)) & 0x7FFFFFFF
 
 
-def _options(place: KafkaPlace) -> dict[str, Any]:
+def _options(place: KafkaVariables) -> dict[str, Any]:
     options: dict[str, Any] = {
         "bootstrap_servers": list(place.brokers),
         "client_id": "trustgate",
