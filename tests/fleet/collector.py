@@ -1,9 +1,11 @@
 """A Collector that takes OTLP over HTTP and gRPC, keeps what it took, and hangs or refuses when it is told to."""
 
 import gzip
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Self
 
 import grpc
@@ -28,7 +30,8 @@ def attributes(of: Any) -> dict[str, Any]:
 class Collector:
     """What came: `logs` and `spans`, and the headers that they came with."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, certificate: Path | None = None, key: Path | None = None) -> None:
+        self._secure = certificate is not None
         self.logs: list[Any] = []
         self.spans: list[Any] = []
         self.headers: list[dict[str, str]] = []
@@ -38,6 +41,10 @@ class Collector:
         handler = type("Handler", (_Handler,), {"collector": self})
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._http.daemon_threads = True
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, key)
+            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
         self._grpc = grpc.server(ThreadPoolExecutor(4))
         add_logs: Any = logs_service_pb2_grpc.add_LogsServiceServicer_to_server  # untyped
         add_traces: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
@@ -48,7 +55,7 @@ class Collector:
     @property
     def http(self) -> str:
         """Its address over HTTP."""
-        return f"http://127.0.0.1:{self._http.server_port}"
+        return f"http{'s' * self._secure}://127.0.0.1:{self._http.server_port}"
 
     @property
     def grpc(self) -> str:

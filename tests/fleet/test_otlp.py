@@ -3,11 +3,18 @@
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.e2e.program import Program, free_ports, running, until
@@ -145,6 +152,56 @@ def test_nobody_waits_for_a_collector_that_hangs_and_what_is_lost_is_counted(
         until(accounted_for, patience=30)
 
 
+def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    with (
+        Collector(certificate=certificate, key=key) as collector,
+        running("run", folder=tmp_path / "data") as program,
+        program.admin() as admin,
+    ):
+        town = Town(admin)
+        settings: dict[str, Any] = {"endpoint": collector.http, "protocol": "http/protobuf"}
+        admin.done("PUT", town.gateway.path(), exporter(settings))
+        ask(program, town)
+        until(lambda: program.metrics()["trustgate_otlp_errors_total"] or None, patience=20)
+        assert collector.logs == []
+        assert "does not take log records" in program.stderr
+        for tls in ({"ca_file": str(certificate)}, {"skip_verify": True}):
+            admin.done("PUT", town.gateway.path(), exporter(settings | {"tls": tls}))
+            asked = ask(program, town).headers["x-ag-trace-id"]
+            until(partial(has, collector, asked), patience=20)
+
+
+def has(collector: Collector, trace_id: str) -> bool:
+    """Say whether a Collector has a request's record."""
+    return trace_id in {each.trace_id.hex() for each in collector.logs}
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate for loopback that nobody but itself vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "collector")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate, private = folder / "collector.pem", folder / "collector.key"
+    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return certificate, private
+
+
 def test_a_collector_that_is_not_there_costs_nothing(tmp_path: Path) -> None:
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_ports(1)[0]}"}
     with running("run", folder=tmp_path / "data", variables=variables) as program, program.admin() as admin:
@@ -170,6 +227,8 @@ def test_a_collector_that_is_not_there_costs_nothing(tmp_path: Path) -> None:
         ([{"name": "otlp", "settings": {"endpoint": "http://c", "zip": True}}], "unknown field zip"),
         ([{"name": "otlp", "settings": {"endpoint": "https://c", "tls": {"ca_file": "/no/such"}}}], "tls.ca_file"),
         ([{"name": "otlp", "settings": {"endpoint": "https://c", "tls": {"cert_file": "/x"}}}], "go together"),
+        ([{"name": "otlp", "settings": {"endpoint": "https://c", "tls": {"verify": False}}}], "unknown field verify"),
+        ([{"name": "otlp", "settings": {"endpoint": "https://c", "tls": {"skip_verify": True}}}], "always verifies"),
         ([{"name": "B!", "type": "otlp"}], "name must be"),
         ([{"name": "a", "type": "otlp", "settings": {"endpoint": "http://c"}}] * 2, "two of the same name"),
     ],

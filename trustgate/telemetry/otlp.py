@@ -211,11 +211,14 @@ def _over_http(place: OtlpPlace, signal: Literal["logs", "traces"]) -> Any:
         "timeout": place.timeout,
         "compression": Compression.Gzip if place.compression == "gzip" else Compression.NoCompression,
         "session": session,
-        "certificate_file": False if place.skip_verify else place.ca_file or None,
+        "certificate_file": place.ca_file or None,
         "client_certificate_file": place.cert_file or None,
         "client_key_file": place.key_file or None,
     }
-    return OTLPLogExporter(**options) if signal == "logs" else OTLPSpanExporter(**options)
+    exporter = OTLPLogExporter(**options) if signal == "logs" else OTLPSpanExporter(**options)
+    if place.skip_verify:
+        session.verify = False  # what an exporter has said of it by now counts no more
+    return exporter
 
 
 def _over_grpc(place: OtlpPlace, signal: Literal["logs", "traces"]) -> Any:

@@ -57,10 +57,8 @@ def _exporter(at: int, form: ExporterForm, stored: Exporter | None, default: boo
         raise invalid(f"{path}: kafka is not an exporter of a gateway here: KAFKA_BROKERS sends every gateway's events")
     if kind != "otlp":
         raise invalid(f'invalid telemetry exporter: unknown exporter "{kind[:100]}": otlp is the type that there is')
-    unknown = sorted(form.settings.keys() - {field.encode_name for field in structs.fields(OtlpSettings)})
-    if unknown:
-        known = ", ".join(field.encode_name for field in structs.fields(OtlpSettings))
-        raise invalid(f"{path}.settings: unknown field {unknown[0][:100]}; there are {known}")
+    _check_known(f"{path}.settings", form.settings, OtlpSettings)
+    _check_known(f"{path}.settings.tls", form.settings.get("tls"), OtlpTls)
     old = msgspec.to_builtins(stored.settings) if stored is not None else {}
     if old.get("endpoint") != form.settings.get("endpoint"):
         old = {}  # a stored secret is not sent to another place than it was given for
@@ -70,6 +68,12 @@ def _exporter(at: int, form: ExporterForm, stored: Exporter | None, default: boo
         raise invalid(f"{path}.settings: {error}") from None
     _check(f"{path}.settings", settings, default)
     return Exporter(name=form.name, type="otlp", settings=settings)
+
+
+def _check_known(path: str, given: Any, kind: type[Struct]) -> None:
+    known = [field.encode_name for field in structs.fields(kind)]
+    if isinstance(given, dict) and (unknown := sorted(given.keys() - set(known))):
+        raise invalid(f"{path}: unknown field {unknown[0][:100]}; there are {', '.join(known)}")
 
 
 def _check(path: str, settings: OtlpSettings, default: bool) -> None:
@@ -106,6 +110,8 @@ def _check_endpoint(path: str, settings: OtlpSettings, default: bool) -> None:
 def _check_tls(path: str, settings: OtlpSettings, tls: OtlpTls) -> None:
     if settings.insecure:
         raise invalid(f"{path} and insecure exclude one another")
+    if tls.skip_verify and settings.protocol != "http/protobuf":
+        raise invalid(f"{path}.skip_verify needs protocol http/protobuf: gRPC always verifies, so give it a ca_file")
     if bool(tls.cert_file) != bool(tls.key_file):
         raise invalid(f"{path}.cert_file and {path}.key_file go together")
     for name in ("ca_file", "cert_file", "key_file"):
