@@ -14,7 +14,7 @@ from trustgate.contract.context import Body, Operation
 from trustgate.contract.errors import Refused
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import Header, Origin, UpstreamFailure
-from trustgate.forwarding.exchange import refusal
+from trustgate.forwarding.failures import refusal
 from trustgate.providers.catalog import PROVIDERS
 from trustgate.providers.speech import Asking, speak
 from trustgate.providers.translate import ways_of

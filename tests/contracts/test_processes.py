@@ -3,6 +3,7 @@
 import asyncio
 import stat
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -57,29 +58,33 @@ async def test_rows_of_processes_are_no_revision(store: Store, database: Databas
     assert await StoredConfig(database, sealer).revision() == 0
 
 
-async def test_it_waits_for_no_writer(
-    store: Store, database: Database, place: SqliteSettings | PostgresSettings
-) -> None:
-    if isinstance(place, SqliteSettings):
-        pytest.skip("a file has one writer at a time")
-    async with store.unit() as unit, asyncio.timeout(5):
+@pytest.fixture
+async def on_postgres(postgres: PostgresSettings) -> AsyncIterator[Database]:
+    """A migrated database on a server: a file has one writer at a time, and tells nobody that it has changed."""
+    database = open_database(postgres)
+    await database.open()
+    await migrate(database)
+    yield database
+    await database.aclose()
+
+
+async def test_it_waits_for_no_writer(on_postgres: Database, sealer: Sealer) -> None:
+    async with Store(on_postgres, sealer).unit() as unit, asyncio.timeout(5):
         await unit.gateways.insert(gateway())
-        await Processes(database).put(process())
+        await Processes(on_postgres).put(process())
 
 
 async def test_whoever_waits_hears_of_a_commit_at_once(
-    store: Store, place: SqliteSettings | PostgresSettings, sealer: Sealer
+    on_postgres: Database, postgres: PostgresSettings, sealer: Sealer
 ) -> None:
-    if isinstance(place, SqliteSettings):
-        pytest.skip("nobody tells anybody of a file that has changed")
-    elsewhere = open_database(place)
+    elsewhere = open_database(postgres)
     await elsewhere.open()
     config = StoredConfig(elsewhere, sealer)
     try:
         assert await config.news(10.0), "it listens, and looks once for what was announced before"
         hearing = asyncio.create_task(config.news(60.0))
         started = time.monotonic()
-        await fill(store)
+        await fill(Store(on_postgres, sealer))
         assert await hearing
         assert time.monotonic() - started < 5.0
         assert await config.revision() == 1
@@ -87,14 +92,10 @@ async def test_whoever_waits_hears_of_a_commit_at_once(
         await elsewhere.aclose()
 
 
-async def test_what_was_committed_while_nobody_waited_is_news(
-    store: Store, place: SqliteSettings | PostgresSettings, database: Database, sealer: Sealer
-) -> None:
-    if isinstance(place, SqliteSettings):
-        pytest.skip("nobody tells anybody of a file that has changed")
-    config = StoredConfig(database, sealer)
+async def test_what_was_committed_while_nobody_waited_is_news(on_postgres: Database, sealer: Sealer) -> None:
+    config = StoredConfig(on_postgres, sealer)
     assert await config.news(10.0)
-    await fill(store)
+    await fill(Store(on_postgres, sealer))
     async with asyncio.timeout(10):
         assert await config.news(60.0)
 

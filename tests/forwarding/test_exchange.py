@@ -11,7 +11,8 @@ from trustgate.contract.speech import Spoken, Verbatim
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import Call, Clocks, FailureKind, Header, Origin, Upstream, UpstreamFailure
 from trustgate.forwarding.choice import in_order
-from trustgate.forwarding.exchange import UNSENT, Ask, Forwarded, Forwarder, refusal
+from trustgate.forwarding.exchange import UNSENT, Ask, Forwarded, Forwarder
+from trustgate.forwarding.failures import refusal
 from trustgate.providers.lenses.openai import LENS
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,7 @@ from trustgate.contract.upstream import Header, Upstream, UpstreamFailure, read_
 from trustgate.contract.verdict import Deny, Rewrite
 from trustgate.enforcement.chain import Link
 from trustgate.enforcement.sieve import Sieve
-from trustgate.forwarding.exchange import refusal
+from trustgate.forwarding.failures import refusal
 from trustgate.providers.lenses import openai
 from trustgate.relay.streamed import Guarded, Passing
 

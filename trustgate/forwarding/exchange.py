@@ -18,13 +18,13 @@ from trustgate.contract.upstream import (
     Call,
     CannotAuthorise,
     Clocks,
-    FailureKind,
     Header,
     Transport,
     Upstream,
     UpstreamFailure,
 )
 from trustgate.forwarding.choice import Choice
+from trustgate.forwarding.failures import TOO_MANY, refusal, trigger_of, unauthorised
 from trustgate.forwarding.headers import Outgoing
 from trustgate.forwarding.health import Health, fails, retry_after
 
@@ -35,8 +35,6 @@ NOT_FOUND: Final = 404
 CANCELLED: Final = "cancelled"
 REFUSED: Final = frozenset((401, 403))
 """What providers answer to a token or a role that has expired."""
-TOO_MANY: Final = 429
-TIMEOUT: Final = 408
 UNSENT: Final = frozenset(("connect_failed", "connect_timeout"))
 """Failures before anything reached the provider: another target can be asked without any risk of asking twice."""
 ONCE: Final = frozenset(("first_byte_timeout", "idle_timeout", "total_timeout", "malformed_answer"))
@@ -317,7 +315,7 @@ class Forwarder:
         if fails(status):
             wait = retry_after(answered.upstream.headers)
             self._health.failed(account, model, wait, _threshold(target, status))
-            return Failed(trigger=_trigger(status), told=answered, repeatable=status not in REFUSED, wait=wait)
+            return Failed(trigger=trigger_of(status), told=answered, repeatable=status not in REFUSED, wait=wait)
         self._health.succeeded(account, model)
         if status < BAD:
             choice.candidate.figures.took(answered.latency, monotonic())
@@ -384,7 +382,7 @@ async def _end_others(sides: Mapping["asyncio.Task[Outcome]", Side], won: "async
 def _broken(failure: CannotAuthorise | UpstreamFailure, provider: str) -> Failed:
     """Say what an attempt without an answer came to."""
     if isinstance(failure, CannotAuthorise):
-        told = _unauthorised(provider, failure)
+        told = unauthorised(provider, failure)
         return Failed(trigger="provider_error", told=told, cause=failure, repeatable=failure.retryable, unsent=True)
     return Failed(
         trigger="timeout" if failure.kind.endswith("_timeout") else "http_5xx",
@@ -404,41 +402,6 @@ def _threshold(target: Target, status: int) -> int:
     """After how many failures a target is left alone: one of several keys that is refused, or has no quota, at once."""
     own = target.key and (status in REFUSED or status == TOO_MANY)
     return min(1, target.threshold) if own else target.threshold
-
-
-def _trigger(status: int) -> str:
-    if status == TOO_MANY:
-        return "http_429"
-    if status == TIMEOUT:
-        return "timeout"
-    return "provider_error" if status < 500 else "http_5xx"
-
-
-def _unauthorised(provider: str, failure: CannotAuthorise) -> Refused:
-    """Which key or role it was is the operator's to know."""
-    return Refused(
-        "provider_credential_error",
-        f"The gateway could not get a credential for the provider ({provider}).",
-        status=503 if failure.retryable else 502,
-        retry=failure.retryable,
-    )
-
-
-_SAID: Final[dict[FailureKind, tuple[int, str, str]]] = {
-    "connect_failed": (502, "provider_unreachable", "could not be reached"),
-    "connect_timeout": (504, "provider_connect_timeout", "did not accept a connection in time"),
-    "first_byte_timeout": (504, "provider_first_byte_timeout", "did not begin to answer in time"),
-    "idle_timeout": (504, "provider_idle_timeout", "stopped in the middle of its answer"),
-    "total_timeout": (504, "provider_total_timeout", "took longer for its answer than is allowed"),
-    "connection_lost": (502, "provider_connection_lost", "broke off its answer"),
-    "malformed_answer": (502, "provider_malformed_answer", "answered with something that is no answer"),
-}
-
-
-def refusal(failure: UpstreamFailure, provider: str) -> Refused:
-    """Return what the caller is told. Where it was and why in detail is the operator's to know, from event and log."""
-    status, code, words = _SAID[failure.kind]
-    return Refused(code, f"The provider ({provider}) {words}.", status=status, source="upstream")
 
 
 def _failed(target: Target, failure: str, started: float, number: int) -> Attempt:

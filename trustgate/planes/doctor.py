@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from time import perf_counter, time
 from typing import Final
@@ -190,7 +190,9 @@ async def _kafka(_: Ground, settings: Settings) -> AsyncIterator[Finding]:
     def ignore(_: Entry, __: str) -> None:
         """Nothing is sent."""
 
-    quiet: Callable[[str], None] = lambda _: None  # noqa: E731 - nothing stalls where nothing is sent
+    def quiet(_: str) -> None:
+        """Nothing stalls."""
+
     producer = Producer(settings.kafka, refused=ignore, stalled=quiet)
     try:
         async with asyncio.timeout(WITHIN):

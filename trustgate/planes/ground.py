@@ -5,13 +5,9 @@ from collections.abc import Mapping
 
 from dependency_injector import containers, providers
 
-from trustgate import __version__
 from trustgate.board import Board
-from trustgate.config.records import OtlpSettings, OtlpTls
 from trustgate.config.snapshot import Snapshot
 from trustgate.config.watch import Watch
-from trustgate.contract.event import Sink
-from trustgate.contract.policy import seconds
 from trustgate.contract.ports import Cache, Ledger, Limiter, Services, Vectors
 from trustgate.contract.upstream import Transport
 from trustgate.embedding import RegistryEmbedder
@@ -29,6 +25,7 @@ from trustgate.planes.probes import Probes
 from trustgate.planes.readiness import Readiness
 from trustgate.planes.secret import make_folder, server_secret
 from trustgate.planes.serve import Drain
+from trustgate.planes.telling import collectors, make_fanout, make_kafka, make_routes, version_of
 from trustgate.probing import Prober
 from trustgate.providers.credentials import Credentials
 from trustgate.providers.echo import EchoTransport
@@ -53,16 +50,12 @@ from trustgate.storage.processes import Processes
 from trustgate.storage.seal import Sealer
 from trustgate.storage.settings import PostgresSettings, SqliteSettings
 from trustgate.storage.store import Store
-from trustgate.telemetry.fanout import Fanout, add_fanout
+from trustgate.telemetry.fanout import Fanout
 from trustgate.telemetry.kafka import KafkaSink
-from trustgate.telemetry.log import LogSink, open_log
 from trustgate.telemetry.meters import Meters
-from trustgate.telemetry.otel import Names
-from trustgate.telemetry.otlp import OtlpPlace
 from trustgate.telemetry.process import LoopLag, add_process
 from trustgate.telemetry.routes import Routes
 from trustgate.telemetry.together import Together
-from trustgate.variables import BadSetting
 
 
 def _database(settings: Settings) -> Database:
@@ -164,100 +157,6 @@ def _parts(settings: Settings, services: Services, credentials: Credentials) -> 
     )
 
 
-def _kafka(settings: Settings, meters: Meters) -> KafkaSink | None:
-    if not settings.kafka.brokers or not settings.telemetry:
-        return None
-    sink = KafkaSink(settings.kafka, settings.data_dir / "spool")
-    meters.gauge("trustgate_spool_bytes", "Bytes of events that wait on disk for Kafka.", lambda: sink.waiting)
-    meters.gauge("trustgate_spool_oldest_seconds", "How long the oldest of them has waited.", lambda: sink.oldest)
-    meters.counter("trustgate_spool_dropped_total", "Events lost because the spool was full.", lambda: sink.dropped)
-    meters.counter("trustgate_kafka_refused_total", "Events that Kafka would not have.", lambda: sink.refused)
-    return sink
-
-
-def _collector(settings: Settings, own: OtlpSettings | None = None) -> OtlpPlace:
-    """Return a Collector as the environment says, and as a gateway says otherwise."""
-    usual = settings.otlp
-    names: Names = "latest" if usual.latest_names else "1.36"
-    if own is None:
-        return OtlpPlace(
-            endpoint=usual.endpoint,
-            protocol=usual.protocol,
-            signal="all",
-            headers=usual.headers,
-            insecure=usual.insecure,
-            ca_file=usual.ca_file,
-            timeout=usual.timeout,
-            compression=usual.compression,
-            names=names,
-            version=version_of(settings),
-        )
-    tls = own.tls or OtlpTls()
-    return OtlpPlace(
-        endpoint=own.endpoint or usual.endpoint,
-        protocol=own.protocol or usual.protocol,
-        signal=own.signal,
-        headers=tuple(sorted(own.headers.items())) if own.headers or own.endpoint else usual.headers,
-        insecure=own.insecure,
-        ca_file=tls.ca_file or ("" if own.endpoint else usual.ca_file),
-        cert_file=tls.cert_file,
-        key_file=tls.key_file,
-        skip_verify=tls.skip_verify,
-        timeout=seconds(own.timeout),
-        compression=own.compression,
-        max_bytes=own.max_body_bytes,
-        names=names,
-        version=version_of(settings),
-    )
-
-
-def _routes(settings: Settings, meters: Meters) -> Routes:
-    defaults = {"otlp": _collector(settings)} if settings.otlp.endpoint and settings.telemetry else {}
-    routes = Routes(defaults, settings.queue_size)
-    meters.counter("trustgate_otlp_exported_total", "Events that Collectors have taken.", lambda: routes.delivered)
-    meters.counter("trustgate_otlp_errors_total", "Batches that a Collector did not take.", lambda: routes.errors)
-    meters.counter("trustgate_otlp_dropped_total", "Events lost because a Collector was away.", lambda: routes.dropped)
-    return routes
-
-
-def _collectors(settings: Settings, snapshot: Snapshot) -> Mapping[str, Mapping[str, OtlpPlace]]:
-    """Return the Collectors that gateways name, by the gateway's id and their own name."""
-    return {
-        gateway_id: {each.name: _collector(settings, each.settings) for each in tenant.gateway.telemetry.exporters}
-        for gateway_id, tenant in snapshot.tenants.items()
-        if tenant.gateway.telemetry is not None and settings.telemetry
-    }
-
-
-def _sinks(settings: Settings, kafka: KafkaSink | None, routes: Routes) -> Mapping[str, Sink]:
-    found: dict[str, Sink] = {"otlp": routes}
-    if kafka is not None:
-        found["kafka"] = kafka
-    if not settings.telemetry or settings.event_log == "none":
-        return found
-    try:
-        return found | {"log": LogSink(open_log(settings.event_log))}
-    except OSError as error:
-        raise BadSetting(
-            f"TELEMETRY_LOG is {settings.event_log}, which cannot be written ({error.strerror}): "
-            "use stdout, stderr, none or a file that this user may write"
-        ) from error
-
-
-def _fanout(
-    settings: Settings, meters: Meters, prices: PriceBook, *, kafka: KafkaSink | None, routes: Routes
-) -> Fanout:
-    fanout = Fanout(_sinks(settings, kafka, routes), settings.queue_size, observers=(meters.observe,), pricing=prices)
-    meters.settle_with(fanout.settle)
-    add_fanout(meters.registry, fanout)
-    return fanout
-
-
-def version_of(settings: Settings) -> str:
-    """Return the version that this process says it is."""
-    return settings.version or __version__
-
-
 def _meters(settings: Settings) -> Meters:
     meters = Meters()
     add_process(meters.registry, version=version_of(settings))
@@ -310,7 +209,7 @@ def _watch(
     routes: Routes,
 ) -> Watch:
     def swap(snapshot: Snapshot) -> None:
-        routes.swap(_collectors(settings, snapshot))
+        routes.swap(collectors(settings, snapshot))
         embedder.swap(snapshot)
         prober.swap(snapshot)
         lifecycle.swap(snapshot)
@@ -384,9 +283,9 @@ class Ground(containers.DeclarativeContainer):
     parts = providers.Singleton(_parts, settings, policy_services, credentials)
     meters = providers.Singleton(_meters, settings)
     together = providers.Singleton(Together, meters.provided.render)
-    routes = providers.Singleton(_routes, settings, meters)
-    kafka = providers.Singleton(_kafka, settings, meters)
-    fanout = providers.Singleton(_fanout, settings, meters, prices, kafka=kafka, routes=routes)
+    routes = providers.Singleton(make_routes, settings, meters)
+    kafka = providers.Singleton(make_kafka, settings, meters)
+    fanout = providers.Singleton(make_fanout, settings, meters, prices, kafka=kafka, routes=routes)
     loop_lag = providers.Singleton(LoopLag, meters.provided.registry)
     traces = providers.Singleton(_traces, settings, policy_services)
     lifecycle = providers.Singleton(_lifecycle, settings, parts, transport, fanout=fanout, traces=traces, meters=meters)

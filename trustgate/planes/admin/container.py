@@ -10,8 +10,9 @@ from trustgate.parts import Parts
 from trustgate.planes.admin.app import admin_app
 from trustgate.planes.admin.plane import AdminServices, Build
 from trustgate.planes.admin.services.work import Tools
-from trustgate.planes.ground import Ground, version_of
+from trustgate.planes.ground import Ground
 from trustgate.planes.probes import Probes
+from trustgate.planes.telling import version_of
 from trustgate.settings import Settings
 from trustgate.storage.configuration import StoredConfig
 from trustgate.storage.processes import Processes
