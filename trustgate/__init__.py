@@ -66,7 +66,7 @@ from trustgate.contract.strategy import (
     Usable,
 )
 from trustgate.contract.usage import Usage
-from trustgate.contract.verdict import Answer, ChunkVerdict, Deny, Proceed, Quota, Rewrite, Verdict
+from trustgate.contract.verdict import Answer, ChunkVerdict, Count, Deny, Proceed, Quota, Rewrite, Verdict
 from trustgate.contract.words import telling_words
 
 __version__ = "0.1.0"
@@ -86,6 +86,7 @@ __all__ = [
     "Chunk",
     "ChunkVerdict",
     "Cost",
+    "Count",
     "Deny",
     "Duration",
     "Edits",

@@ -238,6 +238,19 @@ async def test_nothing_is_asked_of_nothing(bench: Bench) -> None:
     await bench.limiter.refund_all(())
 
 
+async def test_groups_are_taken_one_after_the_other_up_to_one_that_halts(bench: Bench) -> None:
+    wide, narrow, last = (wanted("wide", 9), wanted("more", 9)), (wanted("narrow", 1),), (wanted("last", 9),)
+    first = await bench.limiter.take_each((wide, narrow, last), (True, True, True))
+    assert [group and [each.remaining for each in group] for group in first] == [[8, 8], [0], [8]]
+    second = await bench.limiter.take_each((wide, narrow, last), (True, True, True))
+    assert [group and [each.allowed for each in group] for group in second] == [[True, True], [False], None]
+    third = await bench.limiter.take_each((wide, narrow, last), (True, False, True))
+    assert [group and [each.allowed for each in group] for group in third] == [[True, True], [False], [True]]
+    assert [each.remaining for each in await bench.limiter.look((*wide, *last))] == [5, 5, 6]
+    nothing = await bench.limiter.take_each(((), wide, ()), (True, True, True))
+    assert [group and len(group) for group in nothing] == [(), 2, ()]
+
+
 async def test_one_key_twice_is_taken_of_twice_or_not_at_all(bench: Bench) -> None:
     twice = (wanted("k", 3, cost=2), wanted("k", 3, cost=2))
     assert [each.allowed for each in await bench.limiter.take_all(twice)] == [True, False]
@@ -336,6 +349,32 @@ def test_every_store_says_the_same(redis_server: RedisServer, rounds: list[tuple
                         await bench.limiter.refund_all(wants[:1])
                 for left, right in zip(*answers, strict=True):
                     assert astuple(left) == pytest.approx(astuple(right), abs=1e-5)
+
+    asyncio.run(scenario())
+
+
+groups = st.lists(st.tuples(takes, st.booleans()), min_size=1, max_size=4)
+
+
+@given(rounds=st.lists(st.tuples(pauses, groups), max_size=12))
+@settings(max_examples=150, deadline=None)
+def test_groups_taken_in_one_step_are_taken_as_one_after_the_other(
+    make: Make, rounds: list[tuple[int, list[tuple[list[Take], bool]]]]
+) -> None:
+    async def scenario() -> None:
+        async with make() as together, memory() as apart:
+            for pause, wants in rounds:
+                await together.advance(pause / 1000)
+                await apart.advance(pause / 1000)
+                told = await together.limiter.take_each([each for each, _ in wants], [halt for _, halt in wants])
+                ended = False
+                for (each, halt), said in zip(wants, told, strict=True):
+                    assert (said is None) == ended
+                    if said is None:
+                        continue
+                    for left, right in zip(said, await apart.limiter.take_all(each), strict=True):
+                        assert astuple(left) == pytest.approx(astuple(right), abs=1e-5)
+                    ended = halt and not all(allowance.allowed for allowance in said)
 
     asyncio.run(scenario())
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.relay.kit import holding
 from trustgate.contract.context import Chunk
@@ -77,9 +78,7 @@ async def test_a_policy_that_looks_in_steps_has_looked_at_all_that_leaves(
 ) -> None:
     looked: list[str] = []
     base = holding(hold_back)
-    link = Link(
-        policy=base.policy, stage="on_chunk", call=base.call, on_error="deny", timeout=1, step=step, hold_back=hold_back
-    )
+    link = replace(base, step=step)
 
     async def ask(_: Link, chunk: Chunk) -> None:
         looked.append(chunk.text)

@@ -28,7 +28,18 @@ from tests.lifecycle.kit import (
     whole,
 )
 from tests.plugins.house import rule_of
-from trustgate import Allowance, Deny, PolicyRef, Proceed, RequestContext, Services, StateUnavailable, Take, Verdict
+from trustgate import (
+    Allowance,
+    Count,
+    Deny,
+    PolicyRef,
+    Proceed,
+    RequestContext,
+    Services,
+    StateUnavailable,
+    Take,
+    Verdict,
+)
 from trustgate.config.records import Auth, ModelPolicy
 from trustgate.contract.upstream import UpstreamFailure
 from trustgate.enforcement.plugins import load_plugins
@@ -174,8 +185,12 @@ async def test_a_store_that_is_away_is_for_on_error_to_judge(ctx: RequestContext
         async def take_all(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
             raise StateUnavailable("nobody home")
 
+    away = world.services(limiter=Away())
     with pytest.raises(StateUnavailable):
-        await decided(ctx, settings(), policy(), world.services(limiter=Away()))
+        await decided(ctx, settings(concurrency=2), policy(), away)
+    wanted = await decided(ctx, settings(), policy(), away)
+    assert isinstance(wanted, Count), "and who only counts says what is to be taken, together with others"
+    assert [(take.limit, take.window) for take in wanted.takes] == [(2, 60.0)]
     assert RateLimiterSettings.on_error == "allow"
 
 

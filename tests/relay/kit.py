@@ -18,6 +18,7 @@ from trustgate.enforcement.sieve import Sieve
 from trustgate.forwarding.failures import refusal
 from trustgate.providers.lenses import openai
 from trustgate.relay.streamed import Guarded, Passing
+from trustgate.state.memory import MemoryLimiter
 
 LENS = openai.LENS
 DONE = b"data: [DONE]\n\n"
@@ -104,7 +105,15 @@ def holding(hold_back: int) -> Link:
         raise AssertionError("whoever asks it is the sieve's `ask`")
 
     policy = PolicyRef(id="p", name="p", slug="p", is_global=False, mode="enforce")
-    return Link(policy=policy, stage="on_chunk", call=call, on_error="deny", timeout=1.0, hold_back=hold_back)
+    return Link(
+        policy=policy,
+        stage="on_chunk",
+        call=call,
+        on_error="deny",
+        timeout=1.0,
+        limiter=MemoryLimiter(),
+        hold_back=hold_back,
+    )
 
 
 def guarded(upstream: Scripted, judge: Judge, hold_back: int = 0) -> Guarded:

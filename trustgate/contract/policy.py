@@ -67,6 +67,11 @@ class PolicySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """
         return 0
 
+    def counts(self) -> bool:
+        """Say whether the hooks before the provider only count: they ask nobody but the limiter, by what they return
+        (`Count`), and rewrite nothing."""
+        return False
+
     def skips(self) -> frozenset[str]:
         """Return the hooks that these settings do not need: what is not needed costs nothing."""
         return frozenset()

@@ -50,7 +50,12 @@ class Allowance(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Limiter(Protocol):
-    """Counts over windows, and who is inside. Taking is atomic: two callers never both get the last one."""
+    """Counts over windows, and who is inside. Taking is atomic: two callers never both get the last one.
+
+    `patience` is after how many seconds it raises StateUnavailable at the latest.
+    """
+
+    patience: float
 
     async def take(self, key: str, *, limit: int, window: float, cost: int = 1) -> Allowance:
         """Take `cost` out of `limit` per `window` seconds, or take nothing and say when to come back.
@@ -62,6 +67,12 @@ class Limiter(Protocol):
     async def take_all(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
         """Take of every one, or of none when one has too little: then that one's allowance says so. One step for all,
         so that no other caller comes between. Raises StateUnavailable."""
+
+    async def take_each(
+        self, groups: Sequence[Sequence[Take]], halts: Sequence[bool]
+    ) -> tuple[tuple[Allowance, ...] | None, ...]:
+        """Do what `take_all` does with one group after the other, in one step for all. A group that has too little and
+        `halts` ends it: those behind it are not taken of, and are None. Raises StateUnavailable."""
 
     def take_now(self, takes: Sequence[Take]) -> tuple[Allowance, ...] | None:
         """Do what `take_all` does where nobody has to be waited for, and None where somebody has to."""

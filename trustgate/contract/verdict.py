@@ -1,11 +1,12 @@
 """What a policy answers with. A value, never an exception: an exception is a surprise, and `on_error` decides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from typing import Any
 
 from msgspec import Struct
 
+from trustgate.contract.ports import Allowance, Take
 from trustgate.contract.upstream import Header
 
 Details = Mapping[str, Any] | Struct | None
@@ -89,7 +90,18 @@ class Rewrite(Struct, frozen=True, kw_only=True):
     details: Details = None
 
 
-Verdict = Proceed | Answer | Deny | None
+class Count(Struct, frozen=True):
+    """Take these of the limiter, all or none, and hear what follows: `told` is asked with what the limiter said.
+
+    For hooks of policies that only count (`PolicySettings.counts`) and whose limiter has to be waited for: what the
+    policies of a stage take is then taken together, in their order, and in one round trip to where it is counted.
+    """
+
+    takes: Sequence[Take]
+    told: Callable[[tuple[Allowance, ...]], "Proceed | Deny"]
+
+
+Verdict = Proceed | Answer | Deny | Count | None
 """None means `Proceed()`."""
 
 ChunkVerdict = Rewrite | Deny | None

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from trustgate.config.records import Policy
 from trustgate.contract.context import RequestContext
 from trustgate.contract.policy import PolicyRef, PolicySettings
-from trustgate.contract.ports import Services
+from trustgate.contract.ports import Limiter, Services
 from trustgate.enforcement.plugins import BESIDE, STAGES, Plugin, Plugins
 
 SUBJECTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -59,6 +59,10 @@ class Link(Struct, frozen=True, kw_only=True):
     direct: bool = False
     line: Callable[[RequestContext], str] | None = None
     """Of a policy that throttles: in which line a request waits."""
+    limiter: Limiter
+    """Where it counts, if it does."""
+    counts: bool = False
+    """Whether it does nothing else."""
     habit: Habit = field(default_factory=Habit)
 
 
@@ -113,12 +117,14 @@ def compile_chains(policies: Sequence[Policy], plugins: Plugins, services: Servi
 
 def _batches(links: Sequence[tuple[Policy, Link]]) -> tuple[Batch, ...]:
     """Consecutive parallel links of equal priority share a batch, up to one that may rewrite: those behind it are asked
-    about what it makes. Any other link is a batch of its own."""
+    about what it makes. So do consecutive ones that only count, of whatever priority: they are counted in their order.
+    Any other link is a batch of its own."""
     batches: list[list[Link]] = []
     before: Policy | None = None
     for policy, link in links:
         together = before is not None and before.parallel and policy.parallel and before.priority == policy.priority
-        if together and not batches[-1][-1].rewrites:
+        both_count = bool(batches) and link.counts and all(each.counts for each in batches[-1])
+        if both_count or (together and not batches[-1][-1].rewrites):
             batches[-1].append(link)
         else:
             batches.append([link])
@@ -128,19 +134,19 @@ def _batches(links: Sequence[tuple[Policy, Link]]) -> tuple[Batch, ...]:
 
 def _links(policy: Policy, plugin: Plugin | None, services: Services, timeout: float) -> list[Link]:
     if not policy.readable:
-        return [_broken(policy, f"the settings of policy {policy.name} cannot be read")]
+        return [_broken(policy, services, f"the settings of policy {policy.name} cannot be read")]
     if plugin is None:
-        return [_broken(policy, f"no plugin provides the policy {policy.slug}")]
+        return [_broken(policy, services, f"no plugin provides the policy {policy.slug}")]
     try:
         settings = plugin.parse(policy.settings)
     except ValueError as error:
-        return [_broken(policy, f"the settings of policy {policy.name} are not valid: {error}")]
+        return [_broken(policy, services, f"the settings of policy {policy.name} are not valid: {error}")]
     named = (*plugin.chosen(policy.stages), *BESIDE)
     try:
         chosen = [name for name in named if name in plugin.hooks and name not in settings.skips()]
         return [_link(policy, plugin, stage, settings=settings, services=services, timeout=timeout) for stage in chosen]
     except Exception as error:  # noqa: BLE001 - what a plugin says of itself is its own code, and may fail
-        return [_broken(policy, f"policy {policy.name} cannot be prepared ({type(error).__name__})")]
+        return [_broken(policy, services, f"policy {policy.name} cannot be prepared ({type(error).__name__})")]
 
 
 def _link(
@@ -149,6 +155,8 @@ def _link(
     ref = _ref(policy)
     given = {"settings": settings, "policy": ref, "services": services}
     hook = plugin.hooks[stage]
+    line = _line(settings, ref) if policy.mode == "throttle" and stage in _THROTTLED else None
+    direct = not inspect.iscoroutinefunction(hook)
     return Link(
         policy=ref,
         stage=stage,
@@ -160,9 +168,11 @@ def _link(
         buffers_stream=stage == "pre_response" and settings.buffers_stream,
         rewrites=settings.rewrites,
         wants_answer=stage == "post_response" and "answer" in inspect.signature(hook).parameters,
-        direct=not inspect.iscoroutinefunction(hook),
-        habit=Habit(waits=inspect.iscoroutinefunction(hook)),
-        line=_line(settings, ref) if policy.mode == "throttle" and stage in _THROTTLED else None,
+        direct=direct,
+        habit=Habit(waits=not direct),
+        line=line,
+        limiter=services.limiter,
+        counts=stage in _THROTTLED and direct and line is None and settings.counts(),
     )
 
 
@@ -209,8 +219,15 @@ class CannotDecide(Exception):
     """A policy that cannot be run at all."""
 
 
-def _broken(policy: Policy, why: str) -> Link:
+def _broken(policy: Policy, services: Services, why: str) -> Link:
     async def call(_ctx: RequestContext | None, _subject: Any, _kept: Any) -> None:
         raise CannotDecide(why)
 
-    return Link(policy=_ref(policy), stage="pre_request", call=call, on_error=policy.on_error or "deny", timeout=1.0)
+    return Link(
+        policy=_ref(policy),
+        stage="pre_request",
+        call=call,
+        on_error=policy.on_error or "deny",
+        timeout=1.0,
+        limiter=services.limiter,
+    )

@@ -18,6 +18,7 @@ from trustgate.contract.upstream import Header
 from trustgate.contract.usage import Usage
 from trustgate.contract.verdict import Answer, Deny, Proceed, Quota, Rewrite
 from trustgate.enforcement.chain import Batch, CannotDecide, Chains, Link
+from trustgate.enforcement.counting import Counting
 from trustgate.enforcement.lines import Lines, Passed
 from trustgate.enforcement.sieve import Sieve
 from trustgate.enforcement.stepping import WAITS, call, step, stepped
@@ -194,10 +195,61 @@ class Runner:
         for link in links:
             verdict = self._on_the_spot(link, ctx, subject, trail)
             if verdict is WAITS:
-                return self._from(link, links, (ctx, subject, trail), heard)
+                asked = (ctx, subject, trail)
+                if type(trail.pending) is Counting:
+                    return self._counted(trail.pending, links, asked, heard)
+                return self._from(link, links, asked, heard)
             if verdict is not _GO_ON and heard.heed(verdict, link):
                 break
         return None
+
+    async def _counted(
+        self, first: Counting, links: Iterator[Link], asked: tuple[RequestContext, Any, Trail], heard: "_Heard"
+    ) -> None:
+        """Take for this one and those behind it that only count too, then ask the rest."""
+        trail = asked[2]
+        several = [first]
+        behind: Link | None = None
+        verdict: Any = None
+        for link in links:
+            verdict = self._on_the_spot(link, *asked)
+            if verdict is not WAITS or type(trail.pending) is not Counting:
+                behind = link
+                break
+            several.append(trail.pending)
+        pending = trail.pending if verdict is WAITS else None
+        if await self._heed_counts(several, trail, heard):
+            if isinstance(pending, Coroutine):
+                pending.close()
+        elif behind is not None:
+            if verdict is WAITS:
+                await self._from(behind, links, asked, heard)
+            elif not heard.heed(verdict, behind):
+                left = self._one_by_one(links, *asked, heard)
+                if left is not None:
+                    await left
+
+    async def _heed_counts(self, several: Sequence[Counting], trail: Trail, heard: "_Heard") -> bool:
+        """Take for all and heed what they make of it. Returns whether one of them ends it."""
+        started = perf_counter()
+        allowances: Sequence[Any] = ()
+        error: Exception | None = None
+        try:
+            allowances = await Counting.take(several)
+        except Exception as raised:  # noqa: BLE001 - whatever a limiter raises, each policy's `on_error` decides
+            error = raised
+        for at, each in enumerate(several):
+            link = each.link
+            if error is not None:
+                verdict: Any = failed(link, error, started, trail)
+            else:
+                try:
+                    verdict = _noted(link, each.told(allowances[at]), started, trail)
+                except Exception as raised:  # noqa: BLE001 - as with what a hook raises
+                    verdict = failed(link, raised, started, trail)
+            if verdict is not _GO_ON and heard.heed(verdict, link):
+                return True
+        return False
 
     async def _from(
         self, link: Link, links: Iterator[Link], asked: tuple[RequestContext, Any, Trail], heard: "_Heard"

@@ -6,7 +6,9 @@ from types import CoroutineType
 from typing import Any, Final
 
 from trustgate.contract.context import RequestContext
+from trustgate.contract.verdict import Count
 from trustgate.enforcement.chain import Link
+from trustgate.enforcement.counting import Counting
 from trustgate.enforcement.trail import Trail
 
 
@@ -21,6 +23,9 @@ def step(link: Link, ctx: RequestContext, subject: Any, trail: Trail) -> Any:
     """Step a hook once: what it decided on the spot, or `WAITS`, and what has to be awaited is `trail.pending`."""
     called = link.call(ctx, subject, trail.kept.get(link.policy.id))
     if link.direct and type(called) is not CoroutineType:
+        if type(called) is Count:
+            trail.pending = Counting(link, called)
+            return WAITS
         return called
     try:
         waiting_for = called.send(None)

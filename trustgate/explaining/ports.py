@@ -47,6 +47,7 @@ class LookingLimiter:
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
+        self.patience = limiter.patience
 
     async def take(self, key: str, *, limit: int, window: float, cost: int = 1) -> Allowance:
         """Say what taking would."""
@@ -58,6 +59,18 @@ class LookingLimiter:
     async def take_all(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
         """Say what taking would."""
         return await self._limiter.look(takes)
+
+    async def take_each(
+        self, groups: Sequence[Sequence[Take]], halts: Sequence[bool]
+    ) -> tuple[tuple[Allowance, ...] | None, ...]:
+        """Say what taking would."""
+        told: list[tuple[Allowance, ...] | None] = []
+        for takes, halt in zip(groups, halts, strict=True):
+            allowances = await self._limiter.look(takes)
+            told.append(allowances)
+            if halt and not all(each.allowed for each in allowances):
+                break
+        return (*told, *([None] * (len(groups) - len(told))))
 
     async def look(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
         """Say what taking would."""

@@ -24,6 +24,7 @@ class MemoryLimiter:
         wall: Callable[[], float] = time,
         max_keys: int = MAX_KEYS,
     ) -> None:
+        self.patience = 0.0
         self._clock = clock
         self._wall = wall
         self._counts: Shelf[tuple[str, float], Count] = Shelf(max_keys)
@@ -39,6 +40,18 @@ class MemoryLimiter:
     async def take_all(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
         """Take of every one, or of none."""
         return self.take_now(takes)
+
+    async def take_each(
+        self, groups: Sequence[Sequence[Take]], halts: Sequence[bool]
+    ) -> tuple[tuple[Allowance, ...] | None, ...]:
+        """Take of one group after the other, up to one that has too little and halts."""
+        told: list[tuple[Allowance, ...] | None] = []
+        for takes, halt in zip(groups, halts, strict=True):
+            allowances = self.take_now(takes)
+            told.append(allowances)
+            if halt and not all(each.allowed for each in allowances):
+                break
+        return (*told, *([None] * (len(groups) - len(told))))
 
     def take_now(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
         """Take of every one, or of none. There is never anybody to wait for."""

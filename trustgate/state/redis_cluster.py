@@ -129,7 +129,7 @@ def slot_of(key: str | bytes) -> int:
 
 
 def _key_of(words: Sequence[Word]) -> str | bytes:
-    key = words[3] if words[0] in ("EVALSHA", "EVAL") else words[1]
+    key = words[3] if words[0] in (b"EVALSHA", b"EVAL") else words[1]
     return key if isinstance(key, str | bytes) else str(key)
 
 

@@ -1,37 +1,51 @@
 """Limits counted in Redis, for all processes that share it. One call is one script, and nobody comes between."""
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from functools import lru_cache
+from typing import Any
 
 from trustgate.contract.ports import Allowance, Take
 from trustgate.state.redis_counts import COUNTS, LARGEST, MICROSECONDS, Now, key_name, kind_of, moment, width_and_end
 from trustgate.state.redis_link import Link, Script
-from trustgate.state.redis_wire import Word
 from trustgate.state.terms import GUESS, check_cost
 
 TAKE = Script(
     COUNTS
     + """
-local for_real = ARGV[2] == 'take'
-local counts, fits, before, all_fit = {}, {}, {}, true
-for i, key in ipairs(KEYS) do
-  local at = 4 * i - 1
-  local limit, cost = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
-  local width, ends = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
-  counts[key] = counts[key] or find(key, width, ends)
-  local total = (before[key] or counts[key].total) + cost
-  fits[i] = total <= limit
-  if fits[i] then before[key] = total else all_fit = false end
-end
-local replies = {}
-for i, key in ipairs(KEYS) do
-  local limit, cost, count = tonumber(ARGV[4 * i - 1]), tonumber(ARGV[4 * i]), counts[key]
-  local retry_after = 0
-  if all_fit then
-    take(count, cost, for_real)
-  elseif not fits[i] then
-    retry_after = wait(count, count.total + cost - limit)
+local for_real, counts, replies, told = ARGV[2] == 'take', {}, {}, {}
+-- of each key its limit, cost, width and end; then how many keys each group has, below zero if its refusal ends it
+for word in string.gmatch(ARGV[3], '%S+') do told[#told + 1] = tonumber(word) end
+local function limit_of(i) return told[4 * i - 3], told[4 * i - 2] end
+local function take_group(first, last)
+  local fits, before, all_fit = {}, {}, true
+  for i = first, last do
+    local key, limit, cost = KEYS[i], limit_of(i)
+    counts[key] = counts[key] or find(key, told[4 * i - 1], told[4 * i])
+    local total = (before[key] or counts[key].total) + cost
+    fits[i] = total <= limit
+    if fits[i] then before[key] = total else all_fit = false end
   end
-  replies[i] = {fits[i] and 1 or 0, math.max(0, limit - count.total), reset_after(count), retry_after}
+  for i = first, last do
+    local count, limit, cost = counts[KEYS[i]], limit_of(i)
+    local retry_after = 0
+    if all_fit then
+      take(count, cost, for_real)
+    elseif not fits[i] then
+      retry_after = wait(count, count.total + cost - limit)
+    end
+    replies[#replies + 1] = fits[i] and 1 or 0
+    replies[#replies + 1] = math.max(0, limit - count.total)
+    replies[#replies + 1] = reset_after(count)
+    replies[#replies + 1] = retry_after
+  end
+  return all_fit
+end
+local first = 1
+for group = 4 * #KEYS + 1, #told do
+  local size = told[group]
+  local last = first + math.abs(size) - 1
+  if not take_group(first, last) and size < 0 then break end
+  first = last + 1
 end
 return replies
 """
@@ -92,6 +106,7 @@ class RedisLimiter:
     """The limiter of all processes that share a Redis."""
 
     def __init__(self, link: Link, *, now: Now = None) -> None:
+        self.patience = link.patience
         self._link = link
         self._now = now
 
@@ -104,11 +119,17 @@ class RedisLimiter:
 
     async def take_all(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
         """Take of every one, or of none."""
-        return await self._run_takes("take", takes)
+        return (await self._run_takes("take", (takes,), (False,)))[0] or ()
+
+    def take_each(
+        self, groups: Sequence[Sequence[Take]], halts: Sequence[bool]
+    ) -> Coroutine[Any, Any, tuple[tuple[Allowance, ...] | None, ...]]:
+        """Take of one group after the other, up to one that has too little and halts."""
+        return self._run_takes("take", groups, halts)
 
     async def look(self, takes: Sequence[Take]) -> tuple[Allowance, ...]:
         """Say what `take_all` would."""
-        return await self._run_takes("look", takes)
+        return (await self._run_takes("look", (takes,), (False,)))[0] or ()
 
     async def refund(self, key: str, *, window: float, cost: int = 1) -> None:
         """Give back; more than was taken is as much as was taken."""
@@ -140,25 +161,52 @@ class RedisLimiter:
         """Make room, if its lease had not done so already."""
         await self._link.ask("ZREM", key_name("in", key), ticket)
 
-    async def _run_takes(self, mode: str, takes: Sequence[Take]) -> tuple[Allowance, ...]:
-        keys: list[str] = []
-        args: list[Word] = [moment(self._now), mode]
-        for take in takes:
-            check_cost(take.cost)
-            width, ends = width_and_end(take)
-            keys.append(key_name(kind_of(width, ends), take.key))
-            args += (min(take.limit, LARGEST), min(take.cost, LARGEST), width, ends)
+    async def _run_takes(
+        self, mode: str, groups: Sequence[Sequence[Take]], halts: Sequence[bool]
+    ) -> tuple[tuple[Allowance, ...] | None, ...]:
+        keys: list[bytes] = []
+        told: list[bytes] = []
+        sizes: list[bytes] = []
+        for takes, halt in zip(groups, halts, strict=True):
+            for take in takes:
+                key, words = _words(take)
+                keys.append(key)
+                told.append(words)
+            sizes.append(b"%d" % (-len(takes) if halt else len(takes)))
         if not keys:
-            return ()
-        replies = await self._link.run(TAKE, keys, args)
-        return tuple([_allowance(take.limit, *reply) for take, reply in zip(takes, replies, strict=True)])
+            return ((),) * len(groups)
+        reply = await self._link.run(TAKE, keys, (moment(self._now), mode, b" ".join(told + sizes)))
+        allowances: list[tuple[Allowance, ...] | None] = []
+        at = 0
+        for takes in groups:
+            allowances.append(_allowances(takes, reply, at) if at < len(reply) or not takes else None)
+            at += 4 * len(takes)
+        return tuple(allowances)
 
 
-def _allowance(limit: int, fits: int, remaining: int, reset_after: int, retry_after: int) -> Allowance:
-    return Allowance(
-        allowed=fits == 1,
-        limit=limit,
-        remaining=remaining,
-        reset_after=reset_after / MICROSECONDS,
-        retry_after=retry_after / MICROSECONDS,
-    )
+@lru_cache(maxsize=8192)
+def _words(take: Take) -> tuple[bytes, bytes]:
+    """Return a take as a script reads it: the key, and limit, cost, width and end in one word. Words cost more than
+    what is in them."""
+    check_cost(take.cost)
+    width, ends = width_and_end(take)
+    told = b"%d %d %d %d" % (min(take.limit, LARGEST), min(take.cost, LARGEST), width, ends)
+    return key_name(kind_of(width, ends), take.key).encode(), told
+
+
+def _allowances(takes: Sequence[Take], reply: Sequence[int], at: int) -> tuple[Allowance, ...]:
+    """Return what a reply says from a place in it on: four numbers of each."""
+    told = []
+    for take in takes:
+        fits, remaining, reset_after, retry_after = reply[at : at + 4]
+        at += 4
+        told.append(
+            Allowance(
+                allowed=fits == 1,
+                limit=take.limit,
+                remaining=remaining,
+                reset_after=reset_after / MICROSECONDS,
+                retry_after=retry_after / MICROSECONDS,
+            )
+        )
+    return tuple(told)

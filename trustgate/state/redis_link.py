@@ -7,7 +7,7 @@ calls.
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from hashlib import sha1
 from typing import Any
 
@@ -19,6 +19,7 @@ from trustgate.state.redis_wire import Wire, Word
 
 CONNECT_WITHIN = 1.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 1.0
+MOST_TRIPS = 3
 
 
 class Script:
@@ -28,7 +29,7 @@ class Script:
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.sha = sha1(source.encode(), usedforsecurity=False).hexdigest()
+        self.sha = sha1(source.encode(), usedforsecurity=False).hexdigest().encode()
 
 
 class Link:
@@ -42,6 +43,11 @@ class Link:
         self._why = "is not open"
         self._probe: asyncio.Task[None] | None = None
         self._round_trips = 0
+
+    @property
+    def patience(self) -> float:
+        """After how many seconds a call that has to be said again, and again elsewhere, is given up at the latest."""
+        return MOST_TRIPS * (self._place.timeout + CONNECT_WITHIN)
 
     @property
     def up(self) -> bool:
@@ -71,21 +77,18 @@ class Link:
         """Return the reply to a command. Raises StateUnavailable."""
         return self._checked(await self._ask(words))
 
-    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Word]) -> Any:
+    async def run(self, script: Script, keys: Sequence[str | bytes], args: Sequence[Word]) -> Any:
         """Return what a script returns; a Redis that does not know it is told it. Raises StateUnavailable."""
-        reply = await self._ask(("EVALSHA", script.sha, len(keys), *keys, *args))
+        reply = await self._ask((b"EVALSHA", script.sha, len(keys), *keys, *args))
         if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
-            reply = await self._ask(("EVAL", script.source, len(keys), *keys, *args))
+            reply = await self._ask((b"EVAL", script.source, len(keys), *keys, *args))
         return self._checked(reply)
 
-    async def _ask(self, words: Sequence[Word]) -> Any:
+    def _ask(self, words: Sequence[Word]) -> Awaitable[Any]:
         wire = self._wire
         if wire is None:
             raise StateUnavailable(f"{self._name} {self._why}")
-        try:
-            return await wire.ask(*words)
-        except StateUnavailable as error:
-            raise StateUnavailable(f"{self._name} {error}") from None
+        return wire.ask(*words)
 
     def _checked(self, reply: Any) -> Any:
         if isinstance(reply, hiredis.ReplyError):
@@ -101,7 +104,7 @@ class Link:
         except (OSError, TimeoutError) as error:
             self._why = f"cannot be reached: {type(error).__name__}"
         except StateUnavailable as error:
-            self._why = str(error)
+            self._why = str(error).removeprefix(f"{self._name} ")
         else:
             self._wire = wire
             return True
@@ -124,7 +127,7 @@ class Link:
             """Nobody waits for a Sentinel that has answered."""
 
         _, wire = await loop.create_connection(
-            lambda: Wire(timeout=CONNECT_WITHIN, lost=forgotten), place.host, place.port, ssl=self._tls
+            lambda: Wire(name=self._name, timeout=CONNECT_WITHIN, lost=forgotten), place.host, place.port, ssl=self._tls
         )
         try:
             told = await wire.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", place.sentinel_master)
@@ -138,7 +141,7 @@ class Link:
         def lost(why: str) -> None:
             self._lose(wire, why)
 
-        wire = Wire(timeout=self._place.timeout, lost=lost)
+        wire = Wire(name=self._name, timeout=self._place.timeout, lost=lost)
         return wire
 
     async def _greet(self, wire: Wire) -> None:

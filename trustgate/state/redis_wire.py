@@ -17,11 +17,13 @@ NOTHING = object()
 class Wire(asyncio.Protocol):
     """Sends commands and hands out replies. Errors that Redis replies with are values.
 
-    Whatever goes wrong on it, goes wrong for all who wait, and is the end of it: `lost` hears why, once.
+    Whatever goes wrong on it, goes wrong for all who wait, and is the end of it: `lost` hears why, once. They are told
+    with `name` in front.
     """
 
-    def __init__(self, *, timeout: float, lost: Callable[[str], None]) -> None:
+    def __init__(self, *, name: str, timeout: float, lost: Callable[[str], None]) -> None:
         self.round_trips = 0
+        self._name = name
         self._timeout = timeout
         self._lost = lost
         self._loop = asyncio.get_running_loop()
@@ -54,7 +56,7 @@ class Wire(asyncio.Protocol):
         """Send a command with the others of this tick, and return what becomes its reply."""
         future = self._loop.create_future()
         if self._ended:
-            future.set_exception(StateUnavailable(self._ended))
+            future.set_exception(StateUnavailable(f"{self._name} {self._ended}"))
             return future
         if not self._batch:
             self._loop.call_soon(self._flush)
@@ -76,7 +78,7 @@ class Wire(asyncio.Protocol):
             self._transport.abort()
         for _, future in self._waiting:
             if not future.done():
-                future.set_exception(StateUnavailable(why))
+                future.set_exception(StateUnavailable(f"{self._name} {why}"))
         self._waiting.clear()
         self._lost(why)
 

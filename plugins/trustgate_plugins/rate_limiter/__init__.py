@@ -2,6 +2,7 @@
 means."""
 
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from math import ceil
 from secrets import token_hex
 
@@ -10,6 +11,7 @@ from msgspec import Struct
 from trustgate import (
     Allowance,
     Chosen,
+    Count,
     Deny,
     PolicyRef,
     Proceed,
@@ -58,26 +60,26 @@ def pre_request(
     ctx: RequestContext, settings: RateLimiterSettings, policy: PolicyRef, services: Services
 ) -> Verdict | Awaitable[Verdict]:
     key = settings.key(ctx, policy)
-    if settings.concurrency is None:  # most of them, and where counts are in this process nothing is waited for
-        now = services.clock()
-        takes = settings.taken(key, now)
-        if (allowances := services.limiter.take_now(takes)) is not None:
-            return _told(settings, policy, takes, allowances, now)
+    if settings.concurrency is None:
+        return _count(key, settings, policy, services)
     return _decide(key, settings, policy, services)
 
 
 @hookimpl
-async def pre_call(
+def pre_call(
     ctx: RequestContext,
     target: Chosen,
     settings: RateLimiterSettings,
     policy: PolicyRef,
     services: Services,
     kept: Kept | None,
-) -> Verdict:
+) -> Verdict | Awaitable[Verdict]:
+    key = settings.key(ctx, policy, target.model)
     if kept is not None:  # of the target before, which came to nothing
-        await refund(services, kept)
-    return await _decide(settings.key(ctx, policy, target.model), settings, policy, services)
+        return _again(kept, key, settings, policy, services)
+    if settings.concurrency is None:
+        return _count(key, settings, policy, services)
+    return _decide(key, settings, policy, services)
 
 
 @hookimpl
@@ -95,12 +97,26 @@ async def refund(services: Services, kept: Kept) -> None:
         await services.limiter.refund_all(kept)
 
 
+def _count(key: str, settings: RateLimiterSettings, policy: PolicyRef, services: Services) -> Verdict:
+    """Take on the spot where counts are in this process, and say what has to be taken where they are not."""
+    now = services.clock()
+    takes = settings.taken(key, now)
+    if (allowances := services.limiter.take_now(takes)) is not None:
+        return _told(settings, policy, takes, now, allowances)
+    return Count(takes, partial(_told, settings, policy, takes, now))
+
+
+async def _again(kept: Kept, key: str, settings: RateLimiterSettings, policy: PolicyRef, services: Services) -> Verdict:
+    await refund(services, kept)
+    return await _decide(key, settings, policy, services)
+
+
 async def _decide(key: str, settings: RateLimiterSettings, policy: PolicyRef, services: Services) -> Verdict:
     now = services.clock()
     takes = settings.taken(key, now)
     told: Proceed | Deny = Proceed()
     if takes:
-        told = _told(settings, policy, takes, await services.limiter.take_all(takes), now)
+        told = _told(settings, policy, takes, now, await services.limiter.take_all(takes))
     if settings.concurrency is None or isinstance(told, Deny):
         return told
     # a number of our own: callers choose their trace ids, and might choose one twice
@@ -124,8 +140,8 @@ def _told(
     settings: RateLimiterSettings,
     policy: PolicyRef,
     takes: tuple[Take, ...],
-    allowances: tuple[Allowance, ...],
     now: float,
+    allowances: tuple[Allowance, ...],
 ) -> Proceed | Deny:
     """Return what follows from what the limiter said."""
     at = 0 if len(allowances) == 1 else _telling(allowances)

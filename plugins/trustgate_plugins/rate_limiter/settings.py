@@ -146,6 +146,10 @@ class RateLimiterSettings(PolicySettings, frozen=True, kw_only=True, forbid_unkn
         unused = {"pre_request" if "model" in self.count_by else "pre_call"}
         return frozenset(unused if self.concurrency else unused | {"post_response"})
 
+    def counts(self) -> bool:
+        """Places are entered, and not only counted."""
+        return self.concurrency is None
+
     def line(self, ctx: RequestContext, policy: PolicyRef) -> str:
         """Who is counted together waits in one line."""
         return self.key(ctx, policy, ctx.body.model)
