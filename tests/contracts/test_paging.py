@@ -2,7 +2,7 @@
 
 import pytest
 
-from trustgate.storage.store import Query, Store
+from trustgate.storage.store import Query, Store, Unit
 
 from .samples import auth, consumer, gateway, policy
 
@@ -51,6 +51,31 @@ async def test_pages_cover_everything_once(named: Store) -> None:
     assert [record.name for page in pages for record in page.items] == list(reversed(NAMES))
     async with named.read() as unit:
         assert (await unit.consumers.page(Query(gateway_id="g1", limit=0))).total == len(NAMES)
+
+
+async def test_totals_are_kept_and_not_counted(named: Store) -> None:
+    async with named.unit() as unit:
+        assert await unit.consumers.delete("c0", gateway_id="g1")
+        assert not await unit.consumers.delete("foreign", gateway_id="g1")
+        assert await total(unit, "g1") == len(NAMES) - 1, "also inside the unit that changes it"
+    with pytest.raises(ZeroDivisionError):
+        async with named.unit() as unit:
+            await unit.consumers.insert(consumer("c0", name="again"))
+            raise ZeroDivisionError
+    async with named.unit() as unit:
+        await unit.gateways.insert(gateway("g3"))
+        await unit.consumers.insert(consumer("third", "g3"))
+    async with named.unit() as unit:
+        await unit.gateways.delete("g2")
+        await unit.gateways.insert(gateway("g2", slug="anew"))
+    async with named.read() as unit:
+        assert [await total(unit, name) for name in ("g1", "g2", "g3", "g9")] == [len(NAMES) - 1, 0, 1, 0]
+        assert (await unit.gateways.page(Query(limit=0))).total == 3
+        assert (await unit.auths.page(Query(gateway_id="g1", limit=0))).total == 0
+
+
+async def total(unit: Unit, gateway_id: str) -> int:
+    return (await unit.consumers.page(Query(gateway_id=gateway_id, limit=0))).total
 
 
 async def test_sorting_by_name_ignores_case(named: Store) -> None:

@@ -84,6 +84,9 @@ def test_tenants_never_meet(
                     page = await getattr(unit, table).page(query)
                     assert {record.gateway_id for record in page.items} <= {asked}
                     assert page.total == len(page.items)
+                    everything = await getattr(unit, table).page(Query(gateway_id=asked))
+                    kept = await getattr(unit, table).page(Query(gateway_id=asked, limit=0))
+                    assert kept.total == len(everything.items)
                 for item in changes.items:
                     if item.entity != "gateway" and item.gateway_id != asked:
                         await assert_hidden(unit, item.record, asked)

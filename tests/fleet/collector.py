@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import grpc
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
@@ -28,12 +29,13 @@ def attributes(of: Any) -> dict[str, Any]:
 
 
 class Collector:
-    """What came: `logs` and `spans`, and the headers that they came with."""
+    """What came: `logs`, `spans` and, by name, the newest of each of the `metrics`; and the headers they came with."""
 
     def __init__(self, *, certificate: Path | None = None, key: Path | None = None) -> None:
         self._secure = certificate is not None
         self.logs: list[Any] = []
         self.spans: list[Any] = []
+        self.metrics: dict[str, Any] = {}
         self.headers: list[dict[str, str]] = []
         self.flows = threading.Event()
         self.flows.set()
@@ -50,6 +52,8 @@ class Collector:
         add_traces: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
         add_logs(_Logs(self), self._grpc)
         add_traces(_Traces(self), self._grpc)
+        add_metrics: Any = metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server
+        add_metrics(_Metrics(self), self._grpc)
         self._grpc_port = self._grpc.add_insecure_port("127.0.0.1:0")
 
     @property
@@ -71,6 +75,11 @@ class Collector:
     def take_spans(self, request: Any) -> None:
         """Keep spans."""
         self.spans += [span for each in request.resource_spans for scope in each.scope_spans for span in scope.spans]
+
+    def take_metrics(self, request: Any) -> None:
+        """Keep metrics."""
+        for each in request.resource_metrics:
+            self.metrics |= {metric.name: metric for scope in each.scope_metrics for metric in scope.metrics}
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
@@ -101,6 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.collector.take_logs(logs_service_pb2.ExportLogsServiceRequest.FromString(body))
         elif self.path == "/v1/traces":
             self.collector.take_spans(trace_service_pb2.ExportTraceServiceRequest.FromString(body))
+        elif self.path == "/v1/metrics":
+            self.collector.take_metrics(metrics_service_pb2.ExportMetricsServiceRequest.FromString(body))
         self._answer(200)
 
     def _answer(self, status: int) -> None:
@@ -130,3 +141,13 @@ class _Traces(trace_service_pb2_grpc.TraceServiceServicer):
         self._collector.headers.append(dict(context.invocation_metadata()))
         self._collector.take_spans(request)
         return trace_service_pb2.ExportTraceServiceResponse()
+
+
+class _Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - the service's name
+        self._collector.headers.append(dict(context.invocation_metadata()))
+        self._collector.take_metrics(request)
+        return metrics_service_pb2.ExportMetricsServiceResponse()

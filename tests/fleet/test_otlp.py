@@ -3,20 +3,15 @@
 import json
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tests.certificates import self_signed
 from tests.e2e.program import Program, free_ports, running, until
 from tests.fleet.collector import Collector, attributes
 from tests.fleet.kit import ASKED, Town
@@ -91,6 +86,42 @@ def test_the_latest_names_where_they_are_asked_for(collector: Collector, tmp_pat
         assert said["gen_ai.provider.name"] == "echo"
         assert "gen_ai.system" not in said
         assert "gen_ai.usage.cache_read.input_tokens" in said
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_what_requests_were_measured_as(collector: Collector, tmp_path: Path, protocol: str) -> None:
+    endpoint = collector.grpc if protocol == "grpc" else collector.http
+    with running("run", folder=tmp_path / "data") as program:
+        with program.admin() as admin:
+            town = Town(admin)
+            settings = {"endpoint": endpoint, "protocol": protocol, "signal": "metrics"}
+            admin.done("PUT", town.gateway.path(), exporter(settings))
+            other = Town(admin)
+        for asked in (town, town, other):
+            assert ask(program, asked).status_code == 200
+        assert ask(program, town, **{"x-ag-api-key": "ag_nobody-at-all"}).status_code == 401
+        first = until(lambda: collector.metrics.get("gen_ai.client.operation.duration"))
+        assert first.unit == "s"
+        until(lambda: told_of(collector) == 2 or None, patience=20)
+        url = program.url("proxy", "/app/v1/chat/completions")
+        httpx.post(url, json={**ASKED, "stream": True}, headers=town.key.headers, trust_env=False)
+        seen = program.metrics()
+        labels = 'gen_ai_operation_name="chat",gen_ai_provider_name="echo",gen_ai_request_model="echo-1"'
+        assert seen[f'gen_ai_client_operation_duration_seconds_count{{{labels},error_type=""}}'] == 4
+        assert seen[f"gen_ai_client_operation_time_to_first_chunk_seconds_count{{{labels}}}"] == 1
+        assert seen[f'gen_ai_client_token_usage_count{{{labels},gen_ai_token_type="input"}}'] == 4
+    assert told_of(collector) == 3, "what was measured last is told at the end"
+    points = collector.metrics["gen_ai.client.token.usage"].histogram.data_points
+    kinds = {attributes(point)["gen_ai.token.type"]: point for point in points}
+    assert kinds["input"].sum == sum(kinds["input"].bucket_counts) * kinds["input"].max > 0
+    assert attributes(kinds["output"])["gen_ai.request.model"] == "echo-1"
+    assert collector.logs == collector.spans == []
+
+
+def told_of(collector: Collector) -> int:
+    """Return how many operations a Collector knows of."""
+    (point,) = collector.metrics["gen_ai.client.operation.duration"].histogram.data_points
+    return int(point.count)
 
 
 def test_a_gateway_has_its_own_and_others_do_not(collector: Collector, tmp_path: Path) -> None:
@@ -177,31 +208,6 @@ def has(collector: Collector, trace_id: str) -> bool:
     return trace_id in {each.trace_id.hex() for each in collector.logs}
 
 
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    """Make a certificate for loopback that nobody but itself vouches for."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "collector")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate, private = folder / "collector.pem", folder / "collector.key"
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return certificate, private
-
-
 def test_a_collector_that_is_not_there_costs_nothing(tmp_path: Path) -> None:
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_ports(1)[0]}"}
     with running("run", folder=tmp_path / "data", variables=variables) as program, program.admin() as admin:
@@ -220,7 +226,7 @@ def test_a_collector_that_is_not_there_costs_nothing(tmp_path: Path) -> None:
         ([{"name": "otlp", "settings": {"endpoint": "https://me:pw@c"}}], "endpoint must be an address"),
         ([{"name": "otlp", "settings": {"endpoint": "http://c/x", "protocol": "grpc"}}], "no path for grpc"),
         ([{"name": "otlp", "settings": {"endpoint": "https://c", "insecure": True}}], "insecure says"),
-        ([{"name": "otlp", "settings": {"endpoint": "http://c", "signal": "metrics"}}], "signal"),
+        ([{"name": "otlp", "settings": {"endpoint": "http://c", "signal": "events"}}], "signal"),
         ([{"name": "otlp", "settings": {"endpoint": "http://c", "timeout": "soon"}}], "timeout must be"),
         ([{"name": "otlp", "settings": {"endpoint": "http://c", "headers": {"a b": "c"}}}], "headers"),
         ([{"name": "otlp", "settings": {"endpoint": "http://c", "max_body_bytes": 1}}], "max_body_bytes"),

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Brings what `make test-services` needs beside Python: Java and Maven, and with them Apache Kafka, into
-# tests/services/kafka/jars; the linters of shell and Compose files; and kubectl, for Kustomize.
+# tests/services/kafka/jars; Postgres and Redis as Debian has them; the linters of shell and Compose files; and kubectl,
+# for Kustomize.
 set -eu
 cd "$(dirname "$0")/kafka"
 missing=""
@@ -9,6 +10,8 @@ command -v mvn >/dev/null 2>&1 || missing="$missing maven"
 command -v shellcheck >/dev/null 2>&1 || missing="$missing shellcheck"
 command -v npx >/dev/null 2>&1 || missing="$missing npm"
 command -v kubectl >/dev/null 2>&1 || missing="$missing kubernetes-client"
+command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
+[ -n "$(find /usr/lib/postgresql -name initdb 2>/dev/null)" ] || missing="$missing postgresql"
 if [ -n "$missing" ]; then
   if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
     echo "The service tests need more than is here; install: $missing" >&2

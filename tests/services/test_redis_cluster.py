@@ -46,7 +46,9 @@ class OneGateway:
 
         def call(*given: Any, **more: Any) -> Any:
             first, *rest = given
-            if isinstance(first, Sequence) and not isinstance(first, str):
+            if name == "take_each":
+                first = [[replace(each, key=f"g:{each.key}") for each in group] for group in first]
+            elif isinstance(first, Sequence) and not isinstance(first, str):
                 first = [replace(each, key=f"g:{each.key}") for each in first]
             elif named:
                 first = f"g:{first}"

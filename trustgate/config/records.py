@@ -56,13 +56,13 @@ class OtlpTls(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class OtlpSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A Collector. Empty ones of these are as the environment has them (OTEL_EXPORTER_OTLP_*).
 
-    `signal` is `logs`, a record a request; `traces`, a span of it and one of each attempt; or `all`. `max_body_bytes`
-    is how long one attribute may be.
+    `signal` is `logs`, a record a request; `traces`, a span of it and one of each attempt; `metrics`, GenAI's
+    histograms; or `all`. `max_body_bytes` is how long one attribute may be.
     """
 
     endpoint: str = ""
     protocol: Literal["", "grpc", "http/protobuf"] = ""
-    signal: Literal["logs", "traces", "all"] = "logs"
+    signal: Literal["logs", "traces", "metrics", "all"] = "logs"
     headers: dict[str, Secret] = {}
     insecure: bool = False
     tls: OtlpTls | None = None

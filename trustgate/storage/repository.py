@@ -10,6 +10,7 @@ from typing import Any, Generic
 
 from msgspec import Struct
 
+from trustgate.storage import totals
 from trustgate.storage.database import Params, Transaction, Value
 from trustgate.storage.seal import Sealer
 from trustgate.storage.table import NOTHING, Link, LinkRows, R, Table, collect, fold, gateway_of
@@ -50,11 +51,14 @@ class Page(Struct, Generic[R], frozen=True, kw_only=True):
 class Repository(Generic[R]):
     """Reads and writes the records of one table inside one transaction."""
 
-    def __init__(self, table: Table[R], transaction: Transaction, sealer: Sealer, touched: Touched) -> None:
+    def __init__(
+        self, table: Table[R], transaction: Transaction, sealer: Sealer, touched: Touched, added: totals.Added
+    ) -> None:
         self._table = table
         self._transaction = transaction
         self._sealer = sealer
         self._touched = touched
+        self._added = added
 
     async def get(self, record_id: str, /, *, gateway_id: str | None = None) -> R | None:
         """Return one record, or None when there is none (in that gateway)."""
@@ -82,6 +86,7 @@ class Repository(Generic[R]):
         for link in self._table.links:
             await self._transaction.execute_many(link.insert, link.rows(record))
         self._touch(record)
+        self._added[self._table.entity, self._table.counted_under(gateway_of(record))] += 1
 
     async def replace(self, record: R) -> bool:
         """Write a record over the stored one; False when it is gone from its gateway. Raises Taken and Dangling."""
@@ -103,6 +108,10 @@ class Repository(Generic[R]):
         deleted = await self._transaction.fetch(_join(self._table.delete, condition, self._table.returning), **params)
         for entity, row in [*((self._table.entity, row) for row in deleted), *(holders if deleted else [])]:
             self._touched[entity, row["id"]] = row["gateway_id"]
+        for row in deleted:
+            self._added[self._table.entity, self._table.counted_under(row["gateway_id"])] -= 1
+            if not self._table.owned:
+                await totals.forget(self._transaction, self._added, row["id"])
         return bool(deleted)
 
     def _touch(self, record: R) -> None:
@@ -127,6 +136,8 @@ class Repository(Generic[R]):
         return [self._table.decode(row, links.get(row["id"], NOTHING), self._sealer) for row in rows]
 
     async def _count(self, query: Query) -> int:
+        if not query.where and not query.search and self._table.owned == (query.gateway_id is not None):
+            return await totals.read(self._transaction, self._added, self._table.entity, query.gateway_id or "")
         condition, params = self._conditions(query)
         if _matches_nothing(params):
             return 0

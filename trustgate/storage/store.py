@@ -5,11 +5,12 @@ Rule 2: every entity whose record changed has a row in the change log; of a gate
 Rule 3: the store invents neither ids nor times. After any storage error a unit can only be left.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from trustgate.config.records import Auth, Consumer, Gateway, Policy, Registry
-from trustgate.storage import changelog
+from trustgate.storage import changelog, totals
 from trustgate.storage.database import Database, Transaction
 from trustgate.storage.repository import Page, Query, Repository, Touched
 from trustgate.storage.seal import Sealer
@@ -23,12 +24,13 @@ class Unit:
 
     def __init__(self, transaction: Transaction, sealer: Sealer) -> None:
         self.touched: Touched = {}
+        self.added: totals.Added = Counter()
         self.revision: int | None = None
-        self.gateways: Repository[Gateway] = Repository(GATEWAYS, transaction, sealer, self.touched)
-        self.registries: Repository[Registry] = Repository(REGISTRIES, transaction, sealer, self.touched)
-        self.consumers: Repository[Consumer] = Repository(CONSUMERS, transaction, sealer, self.touched)
-        self.auths: Repository[Auth] = Repository(AUTHS, transaction, sealer, self.touched)
-        self.policies: Repository[Policy] = Repository(POLICIES, transaction, sealer, self.touched)
+        self.gateways: Repository[Gateway] = Repository(GATEWAYS, transaction, sealer, self.touched, self.added)
+        self.registries: Repository[Registry] = Repository(REGISTRIES, transaction, sealer, self.touched, self.added)
+        self.consumers: Repository[Consumer] = Repository(CONSUMERS, transaction, sealer, self.touched, self.added)
+        self.auths: Repository[Auth] = Repository(AUTHS, transaction, sealer, self.touched, self.added)
+        self.policies: Repository[Policy] = Repository(POLICIES, transaction, sealer, self.touched, self.added)
 
 
 class Store:
@@ -45,6 +47,7 @@ class Store:
             unit = Unit(transaction, self._sealer)
             yield unit
             if unit.touched:
+                await totals.write(transaction, unit.added)
                 unit.revision = await changelog.append(transaction, unit.touched)
 
     @asynccontextmanager

@@ -104,6 +104,7 @@ class Table(Generic[R]):
     ) -> None:
         self.name, self.entity, self.record, self.links, self.referrers = name, entity, record, links, referrers
         self.columns = {column.name: column for column in columns}
+        self.owned = "gateway_id" in self.columns
         self._flags = [column.name for column in columns if column.kind == "flag"]
         self._times = [column.name for column in columns if column.kind == "time"]
         self._write_statements()
@@ -116,7 +117,7 @@ class Table(Generic[R]):
             "columns": ", ".join(stored),
             "values": ", ".join(map(":{}".format, stored)),
             "sets": ", ".join(map("{0} = :{0}".format, stored)),
-            "gateway": "gateway_id" if "gateway_id" in self.columns else "id",
+            "gateway": "gateway_id" if self.owned else "id",
             "read": ", ".join([*self.columns, "document"]),
         }
         self.select = _write("SELECT {read} FROM {table}", parts)
@@ -136,6 +137,10 @@ class Table(Generic[R]):
             for name, column in self.columns.items()
             for descending in (False, True)
         }
+
+    def counted_under(self, gateway_id: str) -> str:
+        """Return under which gateway a record is counted: gateways themselves under none."""
+        return gateway_id if self.owned else ""
 
     def encode(self, record: R, sealer: Sealer) -> dict[str, Value]:
         """Return the row that holds the record, with its secrets sealed."""

@@ -6,12 +6,15 @@ Events are counted in the fan-out's batch, off the response path; a scrape first
 from collections.abc import Callable, Sequence
 
 from trustgate.contract.event import Event, PolicyFinding
+from trustgate.telemetry.genai import INSTRUMENTS, Instrument, attribute_names, measured
 from trustgate.telemetry.metrics import MAX_SERIES, Buckets, Count, Counter, Gauge, Histogram, Registry
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 OVERHEAD_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 FAILED = {"failed_open": "allow", "failed_closed": "deny"}
 
+MOST_MODELS = 200
+"""How many series each of GenAI's histograms has, which are by model: a series is fifteen lines."""
 RequestKey = tuple[str, str, int, bool]
 RequestCells = tuple[Count, Buckets, Buckets]
 
@@ -69,6 +72,8 @@ class Meters:
             *(self._requests, self._duration, self._overhead, self._first_byte, self._tokens, self._decisions),
             *(self._degraded, self._attempts, self._left, self._broken),
         )
+        self._genai = {each.name: _histogram(each) for each in INSTRUMENTS}
+        self.registry.add(*self._genai.values())
 
     def settle_with(self, settle: Callable[[], None]) -> None:
         """Before each scrape call this, which counts what is still waiting (the fan-out's `settle`)."""
@@ -113,6 +118,8 @@ class Meters:
             self._tokens_out.value += usage.completion_tokens
             self._cached.value += usage.cached_input_tokens
             self._reasoning.value += usage.reasoning_output_tokens
+        for instrument, values, value in measured(event):
+            self._genai[instrument.name].cell(values).observe(value)
         if event.client_disconnected:
             self._gone.value += 1
         if not event.response.complete:
@@ -133,3 +140,11 @@ class Meters:
     def _count_failure(self, finding: PolicyFinding) -> None:
         on_error = FAILED.get(finding.decision, "")
         self._degraded.cell((finding.slug, on_error)).value += 1
+
+
+def _histogram(instrument: Instrument) -> Histogram:
+    """Return an instrument as Prometheus names it."""
+    unit = "_seconds" if instrument.unit == "s" else ""
+    labels = tuple(name.replace(".", "_") for name in attribute_names(instrument))
+    name = instrument.name.replace(".", "_") + unit
+    return Histogram(name, instrument.text, instrument.bounds, labels, limit=MOST_MODELS)

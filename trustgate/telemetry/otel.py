@@ -43,7 +43,7 @@ def log_attributes(event: Event) -> dict[str, Any]:
         "http.request.method": event.request.method,
         "http.response.status_code": event.status.code,
         "url.path": event.request.path,
-        "gen_ai.provider.name": _provider(event.request.provider),
+        "gen_ai.provider.name": provider_name(event.request.provider),
         "gen_ai.request.model": event.request.model,
         "gen_ai.request.stream": event.request.stream or event.response.streaming,
         "gen_ai.response.finish_reasons": [event.response.finish_reason] if event.response.finish_reason else None,
@@ -109,9 +109,9 @@ def request_attributes(event: Event) -> dict[str, Any]:
 def attempt_attributes(event: Event, attempt: Attempt, names: Names, *, last: bool) -> dict[str, Any]:
     """Return the attributes of the span of one attempt; what was used is said of the one that answered."""
     latest = names == "latest"
-    provider = _provider(attempt.provider)
+    provider = provider_name(attempt.provider)
     said: dict[str, Any] = {
-        "gen_ai.operation.name": _OPERATIONS.get(event.request.operation, event.request.operation),
+        "gen_ai.operation.name": operation_name(event.request.operation),
         "gen_ai.provider.name" if latest else "gen_ai.system": provider,
         "gen_ai.request.model": event.request.model,
         "http.response.status_code": attempt.status_code or None,
@@ -137,7 +137,7 @@ def attempt_attributes(event: Event, attempt: Attempt, names: Names, *, last: bo
 
 def attempt_name(event: Event) -> str:
     """Return the name of the span of an attempt."""
-    operation = _OPERATIONS.get(event.request.operation, event.request.operation)
+    operation = operation_name(event.request.operation)
     return f"{operation} {event.request.model}".strip()
 
 
@@ -181,8 +181,14 @@ def _cost(event: Event) -> Mapping[str, Any]:
     }
 
 
-def _provider(ours: str) -> str:
+def provider_name(ours: str) -> str:
+    """Return how the conventions call a provider."""
     return _PROVIDERS.get(ours, ours)
+
+
+def operation_name(ours: str) -> str:
+    """Return how the conventions call an operation."""
+    return _OPERATIONS.get(ours, ours)
 
 
 def _json(value: Sequence[Any]) -> str:

@@ -22,10 +22,14 @@ from trustgate.telemetry.otel import (
     request_attributes,
     started,
 )
+from trustgate.telemetry.otlp_metrics import EVERY, Measurements
 
-Signal = Literal["logs", "traces", "all"]
+Signal = Literal["logs", "traces", "metrics", "all"]
+Exported = Literal["logs", "traces", "metrics"]
 Protocol = Literal["grpc", "http/protobuf"]
 SAMPLED: Final = 1
+LAST_WORDS: Final = 2.0
+"""Seconds that a Collector has at the end to hear what is measured."""
 log = logging.getLogger("trustgate.otlp")
 
 
@@ -67,16 +71,37 @@ class OtlpSink:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="otlp")
         self._exports: Sequence[Callable[[Sequence[Event]], None]] = ()
         self._shutdowns: list[Callable[[], None]] = []
+        self._measurements: Measurements | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """Export a batch. Raises NotExported."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._export, events)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._export, events)
+        if self._timer is None and self._measurements is not None and self._measurements.waits:
+            self._timer = loop.call_later(EVERY, self._tell_later, loop)
 
     async def aclose(self) -> None:
-        """Let go, without waiting for whoever does not answer."""
+        """Tell what is measured, as far as there is time, and let go without waiting for whoever does not answer."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._measurements is not None and self._measurements.waits:
+            telling = asyncio.get_running_loop().run_in_executor(self._thread, self._tell, self._measurements)
+            await asyncio.wait((telling,), timeout=LAST_WORDS)
         for shutdown in self._shutdowns:
             shutdown()
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _tell_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        if self._measurements is not None:
+            loop.run_in_executor(self._thread, self._tell, self._measurements)
+
+    def _tell(self, measurements: Measurements) -> None:
+        try:
+            measurements.tell(now=True)
+        except NotExported as error:  # what it says next time has this in it
+            log.warning("%s", error)
 
     def _export(self, events: Sequence[Event]) -> None:
         if not self._exports:
@@ -94,6 +119,8 @@ class OtlpSink:
             found.append(self._logs(resource))
         if signal in ("traces", "all"):
             found.append(self._traces(resource))
+        if signal in ("metrics", "all"):
+            found.append(self._metrics(resource))
         return found
 
     def _logs(self, resource: Any) -> Callable[[Sequence[Event]], None]:
@@ -177,6 +204,28 @@ class OtlpSink:
 
         return export
 
+    def _metrics(self, resource: Any) -> Callable[[Sequence[Event]], None]:
+        from opentelemetry.sdk.metrics.export import MetricExportResult  # noqa: PLC0415
+
+        exporter = self._exporter("metrics")
+
+        def tell(data: Any) -> None:
+            if exporter.export(data) is not MetricExportResult.SUCCESS:
+                raise NotExported(f"{self._place.endpoint} does not take metrics")
+
+        measurements = self._measurements = Measurements(resource, SERVICE, tell)
+
+        def export(events: Sequence[Event]) -> None:
+            measurements.count(events)
+            try:
+                measurements.tell()
+            except NotExported as error:
+                if self._place.signal == "metrics":
+                    raise
+                log.warning("%s", error)  # and a batch of records and spans that it has taken is not sent again for it
+
+        return export
+
     def _cut(self, attributes: dict[str, Any]) -> dict[str, Any]:
         most = self._place.max_bytes
         return {
@@ -184,7 +233,7 @@ class OtlpSink:
             for name, value in attributes.items()
         }
 
-    def _exporter(self, signal: Literal["logs", "traces"]) -> Any:
+    def _exporter(self, signal: Exported) -> Any:
         speak = _over_grpc if self._place.protocol == "grpc" else _over_http
         exporter = speak(self._place, signal)
         self._shutdowns.append(exporter.shutdown)
@@ -197,10 +246,11 @@ def _flags() -> Any:
     return TraceFlags(SAMPLED)
 
 
-def _over_http(place: OtlpPlace, signal: Literal["logs", "traces"]) -> Any:
+def _over_http(place: OtlpPlace, signal: Exported) -> Any:
     import requests  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http import Compression  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
 
     session = requests.Session()
@@ -215,15 +265,17 @@ def _over_http(place: OtlpPlace, signal: Literal["logs", "traces"]) -> Any:
         "client_certificate_file": place.cert_file or None,
         "client_key_file": place.key_file or None,
     }
-    exporter = OTLPLogExporter(**options) if signal == "logs" else OTLPSpanExporter(**options)
+    make = {"logs": OTLPLogExporter, "traces": OTLPSpanExporter, "metrics": OTLPMetricExporter}[signal]
+    exporter: Any = make(**options)
     if place.skip_verify:
         session.verify = False  # what an exporter has said of it by now counts no more
     return exporter
 
 
-def _over_grpc(place: OtlpPlace, signal: Literal["logs", "traces"]) -> Any:
+def _over_grpc(place: OtlpPlace, signal: Exported) -> Any:
     from grpc import Compression, ssl_channel_credentials  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
 
     insecure = place.insecure or place.endpoint.startswith("http://")
@@ -238,7 +290,8 @@ def _over_grpc(place: OtlpPlace, signal: Literal["logs", "traces"]) -> Any:
         options["credentials"] = ssl_channel_credentials(
             _bytes(place.ca_file), _bytes(place.key_file), _bytes(place.cert_file)
         )
-    return OTLPLogExporter(**options) if signal == "logs" else OTLPSpanExporter(**options)
+    make = {"logs": OTLPLogExporter, "traces": OTLPSpanExporter, "metrics": OTLPMetricExporter}[signal]
+    return make(**options)
 
 
 def _bytes(path: str) -> bytes | None:

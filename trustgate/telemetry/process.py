@@ -57,16 +57,21 @@ class LoopLag:
         self._timer: asyncio.TimerHandle | None = None
         histogram = Histogram("trustgate_event_loop_lag_seconds", "How late the event loop runs timers.", LAG_SECONDS)
         self._late = histogram.cell(())
-        registry.add(histogram)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        registry.add(histogram, Gauge("trustgate_event_loop_tasks", "Tasks that the event loop has.", self._tasks))
 
     def start(self) -> None:
         """Measure on the running loop until `stop`."""
-        self._arm(asyncio.get_running_loop())
+        self._loop = asyncio.get_running_loop()
+        self._arm(self._loop)
 
     def stop(self) -> None:
         """Stop measuring."""
         if self._timer:
             self._timer.cancel()
+
+    def _tasks(self) -> float:
+        return len(asyncio.all_tasks(self._loop)) if self._loop is not None else 0
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         due = loop.time() + self._every
