@@ -62,9 +62,9 @@ class Found(Struct, frozen=True, kw_only=True):
     after: Reading
 
     def slope(self) -> tuple[float, float]:
-        """Return how memory grew, in bytes a second, and how far readings lie from that line (bytes). The first fifth
-        of the time is left out: pools and caches fill in it."""
-        steady = [each for each in self.readings if each.at > self.seconds / 5]
+        """Return how memory grew, in bytes a second, and how far readings lie from that line (bytes). The first half
+        of the time is left out: pools, caches and what allocators keep fill in it."""
+        steady = [each for each in self.readings if each.at > self.seconds / 2]
         at, memory = fmean(each.at for each in steady), fmean(each.memory for each in steady)
         spread = sum((each.at - at) ** 2 for each in steady)
         slope = sum((each.at - at) * (each.memory - memory) for each in steady) / spread
@@ -74,12 +74,14 @@ class Found(Struct, frozen=True, kw_only=True):
     def tell(self) -> Iterator[str]:
         """Yield what it came to, for a reader."""
         slope, noise = self.slope()
-        grown = slope * self.seconds * 0.8
+        grown = slope * self.seconds / 2
+        eighths = [self.readings[len(self.readings) * at // 8].memory for at in range(1, 8)]
         told = ", ".join(f"{number} {kind}" for kind, number in sorted(self.outcomes.items()))
         yield f"{self.seconds:.0f} s at half of {self.capacity:.0f} requests a second, {self.writes} writes: {told}"
         yield (
             f"memory: {self.idle.memory / MEGABYTE:.1f} MB before, {self.after.memory / MEGABYTE:.1f} after; "
-            f"{grown / MEGABYTE:+.2f} MB over the last four fifths, readings differ by {noise / MEGABYTE:.2f} MB"
+            f"{grown / MEGABYTE:+.2f} MB over the second half, readings differ by {noise / MEGABYTE:.2f} MB; after "
+            f"each eighth: {', '.join(f'{each / MEGABYTE:.1f}' for each in eighths)}"
         )
         most = max(self.readings, key=lambda each: each.files)
         yield (

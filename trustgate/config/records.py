@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
+from trustgate.config.mcp import McpTarget, ToolkitEntry
 from trustgate.contract.cost import PriceRule
 from trustgate.contract.policy import Secret
 from trustgate.contract.strategy import Tier as RoutedTier
@@ -204,22 +205,26 @@ class HealthChecks(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Registry(Record, frozen=True, kw_only=True):
-    """One account at one provider. `prices` are its own and stand instead of the shipped ones; `max_concurrency` is how
-    many calls it may have under way in a process (0: any number)."""
+    """One account at one provider, or (type MCP, whose `provider` is empty) one server of the Model Context Protocol.
 
-    sealed: ClassVar[tuple[str, ...]] = ("auth", "provider_options", "health_checks")
+    `prices` are its own and stand instead of the shipped ones; `max_concurrency` is how many calls it may have under
+    way in a process (0: any number).
+    """
+
+    sealed: ClassVar[tuple[str, ...]] = ("auth", "provider_options", "health_checks", "mcp_target")
 
     gateway_id: str
     name: str
-    type: Literal["LLM"] = "LLM"
+    type: Literal["LLM", "MCP"] = "LLM"
     enabled: bool = True
-    provider: str
+    provider: str = ""
     provider_options: dict[str, Any] = {}
     description: str = ""
     auth: ProviderAuth = ProviderAuth(type="none")
     prices: tuple[PriceRule, ...] = ()
     health_checks: HealthChecks | None = None
     max_concurrency: int = 0
+    mcp_target: McpTarget | None = None
 
 
 class ModelPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -309,13 +314,14 @@ class Consumer(Record, frozen=True, kw_only=True):
 
     `strict_translation` refuses what would lose a parameter on its way into another dialect; `aliases` are names that
     stand for a model, for `pool:<alias>` or for `@provider/model`; `share` is how much of a target that is full goes to
-    this consumer, in proportion to those of the others who wait for it.
+    this consumer, in proportion to those of the others who wait for it. One of type MCP may use what its `toolkit` says
+    (None is all of its registries); `fail_mode` says whether a list is short where one of them is away, or refused.
     """
 
     gateway_id: str
     name: str
     slug: str
-    type: Literal["LLM"] = "LLM"
+    type: Literal["LLM", "MCP"] = "LLM"
     routing_mode: Literal["inline"] = "inline"
     active: bool = True
     strict_translation: bool = False
@@ -324,6 +330,8 @@ class Consumer(Record, frozen=True, kw_only=True):
     lb_config: LoadBalancing | None = None
     fallback: Fallback | None = None
     model_policies: tuple[ModelPolicy, ...] = ()
+    toolkit: tuple[ToolkitEntry, ...] | None = None
+    fail_mode: Literal["open", "closed"] = "open"
     registries: tuple[Binding, ...] = ()
     auth_ids: tuple[str, ...] = ()
 

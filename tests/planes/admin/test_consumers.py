@@ -55,7 +55,7 @@ async def test_routes_are_no_slugs(api: Api, world: World, slug: str) -> None:
     [
         ({"name": " "}, "name"),
         ({"slug": "a b"}, "slug"),
-        ({"type": "MCP"}, "type MCP is not served by this version"),
+        ({"type": "MCP", "aliases": {"a": "b"}}, "a consumer of type MCP has none of strict_translation"),
         ({"type": "A2A"}, "not served"),
         ({"type": "X"}, "type must be LLM"),
         ({"routing_mode": "role_based"}, "not supported by this version"),
@@ -84,8 +84,8 @@ async def test_routes_are_no_slugs(api: Api, world: World, slug: str) -> None:
         ),
         ({"headers": {"a": "b"}}, "headers is not supported by this version"),
         ({"roles": [UNKNOWN]}, "roles is not supported by this version"),
-        ({"toolkit": [{"tool": "*"}]}, "toolkit is not supported by this version"),
-        ({"fail_mode": "open"}, "fail_mode is not supported by this version"),
+        ({"toolkit": [{"tool": "*"}]}, "toolkit[0]: missing the required field `registry_id`"),
+        ({"fail_mode": "closed"}, "toolkit and fail_mode are for consumers of type MCP"),
     ],
 )
 async def test_what_cannot_be_taken_is_refused_by_name(

@@ -48,8 +48,8 @@ async def test_short_secrets_show_nothing(api: Api, world: World) -> None:
         ({"name": ""}, "name"),
         ({"name": None}, "name"),
         ({"name": "x" * 256}, "name"),
-        ({"type": "MCP"}, "type MCP is not served by this version"),
-        ({"type": "mcp"}, "not served"),
+        ({"type": "MCP"}, "provider is not used by type MCP"),
+        ({"type": "mcp"}, "provider is not used by type MCP"),
         ({"type": "FTP"}, "type must be LLM"),
         ({"provider": "foo"}, 'unsupported provider "foo": use one of anthropic, azure, bedrock'),
         ({"provider": None}, "provider"),
@@ -96,7 +96,7 @@ async def test_short_secrets_show_nothing(api: Api, world: World) -> None:
         ({"auth": {"type": "api_key", "api_key": {"keys": {"a b": "x"}}}}, "letters, digits, dots and dashes"),
         ({"auth": {"type": "api_key", "api_key": {"keys": {"a": "x"}, "key_weights": {"b": 1}}}}, "none of its keys"),
         ({"auth": {"type": "api_key", "api_key": {"keys": {"a": "x"}, "key_weights": {"a": 101}}}}, "1 to 100"),
-        ({"mcp_target": {"url": "http://x"}}, "mcp_target is not supported by this version"),
+        ({"mcp_target": {"url": "http://x"}}, "mcp_target is for type MCP"),
     ],
 )
 async def test_what_cannot_be_taken_is_refused_by_name(
@@ -107,7 +107,7 @@ async def test_what_cannot_be_taken_is_refused_by_name(
 
 
 async def test_unknown_fields_are_ignored_and_empty_later_ones_say_nothing(api: Api, world: World) -> None:
-    body = openai(weight=3, mcp_target={})
+    body = openai(weight=3)
     assert "weight" not in await api.ok("POST", f"{world.root}/registries", body)
 
 
@@ -181,7 +181,7 @@ async def test_another_provider_is_checked_as_a_whole(api: Api, world: World) ->
     path = f"{world.root}/registries/{world.registry}"
     await api.no("PUT", path, {"provider": "echo"}, code="validation_failed", says="send auth as well")
     await api.no("PUT", path, {"provider": "openai_compatible"}, code="validation_failed", says="base_url")
-    await api.no("PUT", path, {"type": "MCP"}, code="validation_failed", says="not served")
+    await api.no("PUT", path, {"type": "MCP"}, code="validation_failed", says="type cannot be changed")
     after = await api.ok("PUT", path, {"provider": "echo", "auth": {"type": "none"}, "type": "llm"})
     assert (after["provider"], after["auth"]) == ("echo", {"type": "none"})
 

@@ -4,6 +4,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
+from trustgate.config.mcp import ToolkitEntry
 from trustgate.config.records import Consumer, Fallback, LoadBalancing, ModelPolicy
 from trustgate.contract.errors import Refused
 from trustgate.planes.admin.operation import Ask, Nothing, Operation, reading, writing
@@ -29,7 +30,7 @@ class ConsumerView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: Id
     gateway_id: Id
     name: str
-    type: Literal["LLM"]
+    type: Literal["LLM", "MCP"]
     slug: str
     routing_mode: Literal["inline"]
     active: bool
@@ -43,6 +44,8 @@ class ConsumerView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lb_config: LoadBalancing | None = None
     fallback: Fallback | None = None
     model_policies: tuple[ModelPolicy, ...] = ()
+    toolkit: tuple[ToolkitEntry, ...] | None = None
+    fail_mode: Literal["open", "closed"] = "open"
     created_at: Time
     updated_at: Time
 
@@ -87,6 +90,8 @@ def view(consumer: Consumer) -> ConsumerView:
         lb_config=consumer.lb_config,
         fallback=consumer.fallback,
         model_policies=consumer.model_policies,
+        toolkit=consumer.toolkit,
+        fail_mode=consumer.fail_mode,
         created_at=consumer.created_at,
         updated_at=consumer.updated_at,
     )

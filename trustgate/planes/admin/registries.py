@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from trustgate.config.mcp import McpTarget
 from trustgate.config.records import Grant, HealthChecks, ProviderAuth, Registry
 from trustgate.contract.cost import PriceRule
 from trustgate.contract.errors import Refused
@@ -110,21 +111,51 @@ class HealthChecksView(Struct, frozen=True, kw_only=True):
     timeout: int = 5
 
 
+class McpAuthView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the gateway proves itself to the server."""
+
+    mode: Literal["none", "static", "passthrough", "client_credentials"] = "none"
+    header: str = ""
+    value: SecretView = ""
+    expected_audience: str = ""
+    client_id: str = ""
+    client_secret: SecretView = ""
+    token_url: str = ""
+    token_endpoint_auth_method: Literal["basic", "post"] = "basic"  # noqa: S105 - how, and not what
+    scopes: tuple[str, ...] = ()
+    resource: str = ""
+
+
+class McpTargetView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The server of a registry of type MCP, as it is read back."""
+
+    url: str
+    code: str = ""
+    transport: Literal["streamable-http"] = "streamable-http"
+    headers: dict[str, SecretView] = {}
+    auth: McpAuthView = McpAuthView()
+    prefix: str = ""
+    timeout_ms: int = 300_000
+    discovery_timeout_ms: int = 5_000
+    max_result_bytes: int = 8 * 1024 * 1024
+
+
 class RegistryView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A registry as it is read back."""
 
     id: Id
     gateway_id: Id
     name: str
-    type: Literal["LLM"]
+    type: Literal["LLM", "MCP"]
     enabled: bool
-    provider: str
+    provider: str = ""
     provider_options: dict[str, Any] = {}
     description: str = ""
     auth: ProviderAuthView
     prices: tuple[PriceRule, ...] = ()
     health_checks: HealthChecksView | None = None
     max_concurrency: int = 0
+    mcp_target: McpTargetView | None = None
     created_at: Time
     updated_at: Time
 
@@ -179,6 +210,7 @@ def view(registry: Registry, tools: Tools) -> RegistryView:
         prices=registry.prices,
         health_checks=_health(registry.health_checks),
         max_concurrency=registry.max_concurrency,
+        mcp_target=_target(registry.mcp_target),
         created_at=registry.created_at,
         updated_at=registry.updated_at,
     )
@@ -196,6 +228,12 @@ def _health(checks: HealthChecks | None) -> HealthChecksView | None:
     if checks is None:
         return None
     return msgspec.convert(masking.masked(HealthChecks, msgspec.to_builtins(checks)), HealthChecksView)
+
+
+def _target(target: McpTarget | None) -> McpTargetView | None:
+    if target is None:
+        return None
+    return msgspec.convert(masking.masked(McpTarget, msgspec.to_builtins(target)), McpTargetView)
 
 
 def _options(registry: Registry, tools: Tools) -> dict[str, Any]:
@@ -228,7 +266,8 @@ async def _grouped(work: Work, ask: Ask[Nothing, RegistryQuery]) -> GroupedRegis
     if found.total > LARGEST:
         message = f"grouped registry view supports at most {LARGEST} registries; gateway has {found.total}"
         raise Refused("result_too_large", f"{message}: result set too large, list them by page", status=422)
-    ordered = sorted(found.items, key=lambda it: (it.provider, it.name.lower(), it.id))
+    served = [registry for registry in found.items if registry.type == "LLM"]
+    ordered = sorted(served, key=lambda it: (it.provider, it.name.lower(), it.id))
     groups = [_group(name, list(each), work.tools) for name, each in groupby(ordered, key=lambda it: it.provider)]
     return GroupedRegistries(groups=groups, total_groups=len(groups), total_instances=len(ordered))
 

@@ -23,7 +23,7 @@ async def attach_registry(
 ) -> None:
     """Put a registry at the end of the consumer's pool, or change its share. Raises Refused."""
     consumer = await consumers.get(work, gateway_id, consumer_id)
-    await registries.get(work, gateway_id, registry_id)
+    consumers.check_same_type(consumer.type, await registries.get(work, gateway_id, registry_id))
     pool = {binding.registry_id: binding.weight for binding in consumer.registries}
     pool[registry_id] = form.weight or pool.get(registry_id, 1)
     await _save(work, consumer, registries=tuple(Binding(registry_id=id_, weight=w) for id_, w in pool.items()))
@@ -37,6 +37,8 @@ async def detach_registry(work: Work, gateway_id: str, consumer_id: str, registr
         raise conflict("consumer: its model_policies name this registry, take it out of them first")
     if field := referring(consumer, registry_id):
         raise conflict(f"consumer: its {field} names this registry, take it out of that first")
+    if any(entry.registry_id == registry_id for entry in consumer.toolkit or ()):
+        raise conflict("consumer: its toolkit names this registry, take it out of that first")
     rest = tuple(binding for binding in consumer.registries if binding.registry_id != registry_id)
     await _save(work, consumer, registries=rest)
 

@@ -56,7 +56,10 @@ def forgetting(consumer: Consumer, registry_id: str) -> Consumer:
     if fallback is not None:
         fallback = replace(fallback, chain=tuple(id_ for id_ in fallback.chain if id_ != registry_id))
     rules = tuple(rule for rule in consumer.model_policies if rule.registry_id != registry_id)
-    return replace(consumer, lb_config=balancing, fallback=fallback, model_policies=rules)
+    toolkit = consumer.toolkit
+    if toolkit is not None:
+        toolkit = tuple(entry for entry in toolkit if entry.registry_id != registry_id)
+    return replace(consumer, lb_config=balancing, fallback=fallback, model_policies=rules, toolkit=toolkit)
 
 
 def _check_algorithm(work: Work, balancing: LoadBalancing) -> None:

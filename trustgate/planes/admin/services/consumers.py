@@ -1,12 +1,13 @@
 """Consumers: one application each, with the registries that it may use and the models that it may ask them for."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from msgspec import Meta, Struct, structs
 
 from trustgate.admission.operation import RESERVED
-from trustgate.config.records import Binding, Consumer, Fallback, LoadBalancing, ModelPolicy
+from trustgate.config.mcp import ToolkitEntry
+from trustgate.config.records import Binding, Consumer, Fallback, LoadBalancing, ModelPolicy, Registry
 from trustgate.planes.admin.services.balancing import check_routing
 from trustgate.planes.admin.services.fields import (
     Name,
@@ -18,13 +19,19 @@ from trustgate.planes.admin.services.fields import (
     unique,
 )
 from trustgate.planes.admin.services.gateways import random_label
+from trustgate.planes.admin.services.mcp import checked_toolkit
 from trustgate.planes.admin.services.problems import found, invalid, not_served, save, saving
 from trustgate.planes.admin.services.work import Work
 from trustgate.storage.store import Page, Query
 
-_LATER: Final = ("headers", "roles", "toolkit", "fail_mode")
+_LATER: Final = ("headers", "roles")
+_OF_LLM: Final = ("strict_translation", "share", "aliases", "lb_config", "fallback", "model_policies")
 
-_EXACT: Final[Mapping[str, type[Struct]]] = {"lb_config": LoadBalancing, "fallback": Fallback}
+_EXACT: Final[Mapping[str, Any]] = {
+    "lb_config": LoadBalancing,
+    "fallback": Fallback,
+    "toolkit": list[ToolkitEntry],
+}
 
 Models = Annotated[list[str], Meta(max_length=10_000, description="The models that may be asked for; absent is any.")]
 
@@ -60,13 +67,21 @@ Aliases = Annotated[
 ]
 Bindings = Annotated[list[BindingForm], Meta(max_length=1000)]
 Rules = Annotated[list[ModelPolicyForm], Meta(max_length=1000)]
+Toolkit = Annotated[
+    list[ToolkitEntry],
+    Meta(max_length=10_000, description="What a consumer of type MCP may use; `[]` is nothing, absent is everything."),
+]
+FailMode = Annotated[
+    Literal["", "open", "closed"],
+    Meta(description="Whether a list is short where a server is away, or refused."),
+]
 
 
 class UpdateConsumer(Struct, frozen=True, kw_only=True):
     """What changes; a field that is absent or null stays as it is, any other is replaced."""
 
     later: ClassVar[tuple[str, ...]] = _LATER
-    exact: ClassVar[Mapping[str, type[Struct]]] = _EXACT
+    exact: ClassVar[Mapping[str, Any]] = _EXACT
 
     name: Name | None = None
     slug: str | None = None
@@ -80,13 +95,15 @@ class UpdateConsumer(Struct, frozen=True, kw_only=True):
     fallback: Fallback | None = None
     registries: Bindings | None = None
     model_policies: Rules | None = None
+    toolkit: Toolkit | None = None
+    fail_mode: FailMode | None = None
 
 
 class CreateConsumer(Struct, frozen=True, kw_only=True):
     """A new consumer. Without a slug it gets one from its name."""
 
     later: ClassVar[tuple[str, ...]] = _LATER
-    exact: ClassVar[Mapping[str, type[Struct]]] = _EXACT
+    exact: ClassVar[Mapping[str, Any]] = _EXACT
 
     name: Name
     slug: str | None = None
@@ -100,6 +117,8 @@ class CreateConsumer(Struct, frozen=True, kw_only=True):
     fallback: Fallback | None = None
     registries: Bindings | None = None
     model_policies: Rules | None = None
+    toolkit: Toolkit | None = None
+    fail_mode: FailMode | None = None
 
 
 async def get(work: Work, gateway_id: str, consumer_id: str) -> Consumer:
@@ -114,7 +133,7 @@ async def page(work: Work, query: Query) -> Page[Consumer]:
 
 async def create(work: Work, gateway_id: str, form: CreateConsumer) -> Consumer:
     """Make a consumer. Raises Refused."""
-    _check_kind(form.type, form.routing_mode)
+    kind = _kind(form.type, form.routing_mode)
     name = checked_name(form.name)
     now = work.tools.now()
     consumer = Consumer(
@@ -122,18 +141,21 @@ async def create(work: Work, gateway_id: str, form: CreateConsumer) -> Consumer:
         gateway_id=gateway_id,
         name=name,
         slug=await _slug(work, gateway_id, form.slug, name),
+        type=kind,
         active=form.active is not False,
         strict_translation=form.strict_translation is True,
         share=form.share or 1,
         aliases=form.aliases or {},
         lb_config=form.lb_config,
         fallback=form.fallback,
-        registries=await _bindings(work, gateway_id, form.registries or []),
+        registries=await _bindings(work, gateway_id, form.registries or [], kind),
         model_policies=_model_policies(form.model_policies or [], form.registries or []),
+        toolkit=None if form.toolkit is None else tuple(form.toolkit),
+        fail_mode=form.fail_mode or "open",
         created_at=now,
         updated_at=now,
     )
-    _check_rules(consumer)
+    consumer = _checked_whole(consumer)
     await check_routing(work, consumer)
     with saving("consumer"):
         await work.unit.consumers.insert(consumer)
@@ -143,11 +165,13 @@ async def create(work: Work, gateway_id: str, form: CreateConsumer) -> Consumer:
 async def update(work: Work, gateway_id: str, consumer_id: str, form: UpdateConsumer) -> Consumer:
     """Change what the form says and check the whole. Raises Refused."""
     before = await get(work, gateway_id, consumer_id)
-    _check_kind(form.type, form.routing_mode)
+    if form.type and _kind(form.type, None) != before.type:
+        raise invalid(f"type cannot be changed, it is {before.type}: make a new consumer")
+    _kind(None, form.routing_mode)
     if form.slug and checked_slug(form.slug) != before.slug:
         raise invalid("slug cannot be changed, callers have it in their base URL: make a new consumer")
-    after = structs.replace(before, **await _changes(work, gateway_id, form))
-    _check_rules(after)
+    after = structs.replace(before, **await _changes(work, before, form))
+    after = _checked_whole(after)
     await check_routing(work, after)
     return await save(work, work.unit.consumers, "consumer", before=before, after=after)
 
@@ -158,7 +182,7 @@ async def delete(work: Work, gateway_id: str, consumer_id: str) -> None:
     await work.unit.consumers.delete(consumer_id, gateway_id=gateway_id)
 
 
-async def _changes(work: Work, gateway_id: str, form: UpdateConsumer) -> dict[str, Any]:
+async def _changes(work: Work, before: Consumer, form: UpdateConsumer) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     if form.name is not None:
         changes["name"] = checked_name(form.name)
@@ -172,22 +196,47 @@ async def _changes(work: Work, gateway_id: str, form: UpdateConsumer) -> dict[st
     if form.registries is not None:
         if any(choice.model_policies for choice in form.registries):
             raise invalid("registries[].model_policies is only taken on create: use the top-level model_policies")
-        changes["registries"] = await _bindings(work, gateway_id, form.registries)
+        changes["registries"] = await _bindings(work, before.gateway_id, form.registries, before.type)
     if form.model_policies is not None:
         changes["model_policies"] = _model_policies(form.model_policies, [])
+    if form.toolkit is not None:
+        changes["toolkit"] = tuple(form.toolkit)
+    if form.fail_mode:
+        changes["fail_mode"] = form.fail_mode
     return changes
 
 
-def _check_kind(kind: str | None, routing_mode: str | None) -> None:
-    if kind and kind.upper() in ("MCP", "A2A"):
-        raise invalid(f"type {kind.upper()} is not served by this version: use LLM")
-    if kind and kind.upper() != "LLM":
-        raise invalid("type must be LLM")
+def _checked_whole(consumer: Consumer) -> Consumer:
+    """Return the consumer if all that it has goes with its type, and with what is attached. Raises Refused."""
+    _check_rules(consumer)
+    if consumer.type == "LLM":
+        if consumer.toolkit is not None or consumer.fail_mode != "open":
+            raise invalid("toolkit and fail_mode are for consumers of type MCP: leave them out")
+        return consumer
+    usual = structs.replace(consumer, **{name: _USUAL[name] for name in _OF_LLM})
+    if usual != consumer:
+        raise invalid(f"a consumer of type MCP has none of {', '.join(_OF_LLM)}: leave them out")
+    if consumer.toolkit is None:
+        return consumer
+    attached = [binding.registry_id for binding in consumer.registries]
+    return structs.replace(consumer, toolkit=checked_toolkit(consumer.toolkit, attached))
+
+
+_USUAL: Final = structs.asdict(Consumer(id="", gateway_id="", name="", slug=""))
+
+
+def _kind(kind: str | None, routing_mode: str | None) -> Literal["LLM", "MCP"]:
+    asked = (kind or "LLM").upper()
+    if asked == "A2A":
+        raise invalid("type A2A is not served by this version: use LLM or MCP")
+    if asked not in ("LLM", "MCP"):
+        raise invalid("type must be LLM or MCP")
     mode = (routing_mode or "inline").strip().lower()
     if mode == "role_based":
         raise not_served("routing_mode role_based")
     if mode != "inline":
         raise invalid("routing_mode must be inline")
+    return "MCP" if asked == "MCP" else "LLM"
 
 
 async def _slug(work: Work, gateway_id: str, wanted: str | None, name: str) -> str:
@@ -207,12 +256,16 @@ async def _free_slug(work: Work, gateway_id: str, name: str) -> str:
     return f"{base[:50].rstrip('-')}-{random_label(work, 8)}"
 
 
-async def _bindings(work: Work, gateway_id: str, choices: Sequence[BindingForm]) -> tuple[Binding, ...]:
+async def _bindings(
+    work: Work, gateway_id: str, choices: Sequence[BindingForm], kind: Literal["LLM", "MCP"]
+) -> tuple[Binding, ...]:
     ids = unique("registries", [checked_id("registries[].id", choice.id) for choice in choices])
     query = Query(gateway_id=gateway_id, where={"id": ids}, limit=len(ids))
-    known = {registry.id for registry in (await work.unit.registries.page(query)).items} if ids else set()
+    known = {registry.id: registry for registry in (await work.unit.registries.page(query)).items} if ids else {}
     if missing := [id_ for id_ in ids if id_ not in known]:
         raise invalid(f"registries names {missing[0]}, which is no registry of this gateway: create it first")
+    for id_ in ids:
+        check_same_type(kind, known[id_])
     return tuple(Binding(registry_id=id_, weight=choice.weight or 1) for id_, choice in zip(ids, choices, strict=True))
 
 
@@ -247,3 +300,12 @@ def _check_rules(consumer: Consumer) -> None:
                 f"model_policies names registry {rule.registry_id}, which is not attached to this consumer: "
                 "name it in registries too, or leave its model policy out"
             )
+
+
+def check_same_type(kind: str, registry: Registry) -> None:
+    """Raise Refused unless a registry is of a consumer's type."""
+    if registry.type != kind:
+        raise invalid(
+            f"registries: {registry.name} is of type {registry.type}, and this consumer is of type {kind}: "
+            "both have to be of one type"
+        )

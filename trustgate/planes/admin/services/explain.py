@@ -30,7 +30,7 @@ def unknown_fields(kind: type[Struct], given: Mapping[str, Any], root: str) -> N
         raise invalid(f"{root}: unknown field {named}: the known ones are {', '.join(known) or 'none'}")
 
 
-def unknown_within(kind: type[Struct], given: object, root: str) -> None:
+def unknown_within(kind: Any, given: object, root: str) -> None:
     """The same for everything in a value, whatever it is a list or a field of. Raises Refused."""
     _check_within(inspect.type_info(kind), given, root)
 

@@ -8,12 +8,14 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct, structs
 
+from trustgate.config.mcp import McpTarget
 from trustgate.config.records import HealthChecks, ProviderAuth, Registry
 from trustgate.contract.errors import Refused
 from trustgate.planes.admin.services.auth_forms import ApiKeyForm, AuthForm, checked_auth, kept
 from trustgate.planes.admin.services.balancing import forgetting
 from trustgate.planes.admin.services.explain import explain, unknown_fields
 from trustgate.planes.admin.services.fields import Name, checked_header, checked_name, checked_secret, checked_size
+from trustgate.planes.admin.services.mcp import checked_target
 from trustgate.planes.admin.services.prices import PriceRules, checked_prices
 from trustgate.planes.admin.services.problems import found, invalid, save, saving
 from trustgate.planes.admin.services.work import Tools, Work
@@ -32,6 +34,7 @@ Concurrency = Annotated[
     int,
     Meta(ge=0, le=1_000_000, description="Calls that a process may have under way here at a time; 0 is any number."),
 ]
+_OF_LLM: Final = ("provider", "provider_options", "auth", "prices", "health_checks", "max_concurrency")
 _PATH: Final = re.compile(r"/[\x21-\x7e]{0,1000}")
 
 
@@ -39,8 +42,7 @@ class UpdateRegistry(Struct, frozen=True, kw_only=True):
     """What changes; a field that is absent or null stays as it is. `provider_options` and `auth` are replaced, but a
     secret in them that is absent, empty or masked stays."""
 
-    later: ClassVar[tuple[str, ...]] = ("mcp_target",)
-    exact: ClassVar[Mapping[str, type[Struct]]] = {"health_checks": HealthChecks}
+    exact: ClassVar[Mapping[str, type[Struct]]] = {"health_checks": HealthChecks, "mcp_target": McpTarget}
 
     name: Name | None = None
     type: str | None = None
@@ -52,24 +54,26 @@ class UpdateRegistry(Struct, frozen=True, kw_only=True):
     prices: PriceRules | None = None
     health_checks: HealthChecks | None = None
     max_concurrency: Concurrency | None = None
+    mcp_target: McpTarget | None = None
 
 
 class CreateRegistry(Struct, frozen=True, kw_only=True):
-    """A new registry. `auth` may be left out where the provider needs none."""
+    """A new registry: of a `provider`, whose `auth` may be left out where it needs none; or of type MCP, with a
+    `mcp_target`."""
 
-    later: ClassVar[tuple[str, ...]] = UpdateRegistry.later
     exact: ClassVar[Mapping[str, type[Struct]]] = UpdateRegistry.exact
 
     name: Name
     type: str | None = None
     enabled: bool | None = None
-    provider: str
+    provider: str | None = None
     provider_options: ProviderOptions | None = None
     description: str | None = None
     auth: AuthForm | None = None
     prices: PriceRules | None = None
     health_checks: HealthChecks | None = None
     max_concurrency: Concurrency | None = None
+    mcp_target: McpTarget | None = None
 
 
 async def get(work: Work, gateway_id: str, registry_id: str) -> Registry:
@@ -84,10 +88,34 @@ async def page(work: Work, query: Query) -> Page[Registry]:
 
 async def create(work: Work, gateway_id: str, form: CreateRegistry) -> Registry:
     """Make a registry. Raises Refused."""
-    _check_type(form.type)
-    provider = checked_provider(work.tools, form.provider)
     now = work.tools.now()
-    registry = Registry(
+    if _is_mcp(form.type):
+        _check_nothing_of_llm(form)
+        registry = Registry(
+            id=work.tools.record_id(),
+            gateway_id=gateway_id,
+            type="MCP",
+            name=checked_name(form.name),
+            enabled=form.enabled is not False,
+            description=checked_size("description", form.description or "", 1000),
+            mcp_target=checked_target(form.mcp_target, None),
+            created_at=now,
+            updated_at=now,
+        )
+    else:
+        registry = _of_provider(work, gateway_id, form, now)
+    with saving("registry"):
+        await work.unit.registries.insert(registry)
+    return registry
+
+
+def _of_provider(work: Work, gateway_id: str, form: CreateRegistry, now: str) -> Registry:
+    if form.mcp_target is not None:
+        raise invalid("mcp_target is for type MCP: say so, or leave it out")
+    if not form.provider:
+        raise invalid("provider is required: see /v1/providers-catalog, or use type MCP with a mcp_target")
+    provider = checked_provider(work.tools, form.provider)
+    return Registry(
         id=work.tools.record_id(),
         gateway_id=gateway_id,
         name=checked_name(form.name),
@@ -102,15 +130,20 @@ async def create(work: Work, gateway_id: str, form: CreateRegistry) -> Registry:
         created_at=now,
         updated_at=now,
     )
-    with saving("registry"):
-        await work.unit.registries.insert(registry)
-    return registry
 
 
 async def update(work: Work, gateway_id: str, registry_id: str, form: UpdateRegistry) -> Registry:
     """Change what the form says and check the whole. Raises Refused."""
     before = await get(work, gateway_id, registry_id)
-    _check_type(form.type)
+    if form.type and _is_mcp(form.type) != (before.type == "MCP"):
+        raise invalid(f"type cannot be changed, it is {before.type}: make a new registry")
+    if before.type == "MCP":
+        _check_nothing_of_llm(form)
+        target = checked_target(form.mcp_target, before.mcp_target)
+        after = structs.replace(before, mcp_target=target, **_changes(form, before))
+        return await save(work, work.unit.registries, "registry", before=before, after=after)
+    if form.mcp_target is not None:
+        raise invalid("mcp_target is for type MCP, and this registry is of type LLM")
     provider = checked_provider(work.tools, before.provider if form.provider is None else form.provider)
     after = structs.replace(
         before,
@@ -163,11 +196,17 @@ def checked_options(provider: Provider, given: Mapping[str, Any], stored: Mappin
     return merged
 
 
-def _check_type(given: str | None) -> None:
-    if given and given.upper() == "MCP":
-        raise invalid("type MCP is not served by this version: use LLM")
-    if given and given.upper() != "LLM":
-        raise invalid("type must be LLM")
+def _is_mcp(given: str | None) -> bool:
+    kind = (given or "LLM").upper()
+    if kind not in ("LLM", "MCP"):
+        raise invalid("type must be LLM or MCP")
+    return kind == "MCP"
+
+
+def _check_nothing_of_llm(form: UpdateRegistry | CreateRegistry) -> None:
+    for name in _OF_LLM:
+        if getattr(form, name):
+            raise invalid(f"{name} is not used by type MCP, whose server is its mcp_target: leave it out")
 
 
 def _changes(form: UpdateRegistry, before: Registry) -> dict[str, Any]:
