@@ -161,6 +161,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     secret_key: str = ""
     admin_token: str = ""
     data_dir: Path = Path("var")
+    mcp_allowed_hosts: frozenset[str] = frozenset()
+    mcp_allowed_origins: frozenset[str] = frozenset()
     gateway_base_domain: str = ""
     plugins: tuple[str, ...] = ()
     log_level: str = "INFO"
@@ -220,6 +222,8 @@ def _settings(read: Reader) -> Settings:
         admin_token=read.text("TRUSTGATE_ADMIN_TOKEN"),
         data_dir=Path(read.text("TRUSTGATE_DATA_DIR", "var")),
         gateway_base_domain=read.text("GATEWAY_BASE_DOMAIN", "llm.localhost").lower(),
+        mcp_allowed_hosts=_names(read, "MCP_ALLOWED_HOSTS"),
+        mcp_allowed_origins=_names(read, "MCP_ALLOWED_ORIGINS"),
         plugins=read.words("TRUSTGATE_PLUGINS"),
         log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         log_format=read.choice("LOG_FORMAT", "json", ("json", "text")),
@@ -294,6 +298,10 @@ def _secret_key(read: Reader) -> str:
             "for example the output of `openssl rand -hex 32`"
         )
     return key
+
+
+def _names(read: Reader, name: str) -> frozenset[str]:
+    return frozenset(each.strip().lower() for each in read.text(name).split(",") if each.strip())
 
 
 def _ports(read: Reader) -> Ports:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -38,12 +38,23 @@ def presented_key(headers: Mapping[bytes, bytes]) -> bytes:
     return (headers.get(b"x-goog-api-key") or headers.get(b"api-key") or b"").strip()
 
 
-def admit(snapshot: Snapshot, named: Tenant | None, slug: str, key: bytes) -> Admitted:
-    """Return who is asking. Raises Refused: 401 bad key, 403 may not, 404 no such consumer, 400 unclear."""
+def admit(
+    snapshot: Snapshot, named: Tenant | None, slug: str, key: bytes, *, kind: Literal["LLM", "MCP"] = "LLM"
+) -> Admitted:
+    """Return who is asking, for a consumer of that type. Raises Refused: 401 bad key, 403 may not, 404 no such consumer,
+    400 unclear."""
     tenant, auth = _credential(snapshot, named, key)
     if tenant.gateway.status != "active":
         raise Refused("gateway_inactive", "This gateway is switched off.", status=403, retry=False)
-    consumer = _named(tenant, slug, auth) if slug else _only(tenant, auth)
+    consumer = _named(tenant, slug, auth) if slug else _only(tenant, auth, kind)
+    if consumer.type != kind:
+        plane = "the MCP plane, at /{consumer}/mcp" if consumer.type == "MCP" else "the proxy plane"
+        raise Refused(
+            "consumer_not_found",
+            f'The consumer "{slug}" is no {kind} consumer: it is served on {plane}.',
+            status=404,
+            retry=False,
+        )
     return Admitted(tenant=tenant, consumer=consumer, caller=caller_of(tenant, consumer, auth))
 
 
@@ -69,9 +80,9 @@ def _named(tenant: Tenant, slug: str, auth: Auth) -> Consumer:
     return consumer
 
 
-def _only(tenant: Tenant, auth: Auth) -> Consumer:
+def _only(tenant: Tenant, auth: Auth, kind: str) -> Consumer:
     attached = [tenant.consumers[id_] for id_ in tenant.consumers_of.get(auth.id, ())]
-    active = [consumer for consumer in attached if consumer.active]
+    active = [consumer for consumer in attached if consumer.active and consumer.type == kind]
     if len(active) == 1:
         return active[0]
     if not active:

@@ -11,14 +11,15 @@ from trustgate.contract.edits import Edits, Path, edited
 from trustgate.contract.prompt import AnswerLens, AnswerParts, Prompt, RequestLens, ToolCall, Unreadable
 from trustgate.contract.usage import Usage
 
-Dialect = Literal["openai", "openai_responses", "anthropic", "gemini", "cohere", "bedrock"]
+Dialect = Literal["openai", "openai_responses", "anthropic", "gemini", "cohere", "bedrock", "mcp"]
 Stage = Literal["pre_request", "pre_call", "pre_response", "on_chunk", "post_response"]
 
 
-Family = Literal["chat", "embeddings", "rerank", "count", "models", "stored", "native", "passthrough"]
+Family = Literal["chat", "embeddings", "rerank", "count", "models", "stored", "native", "passthrough", "mcp"]
 """What kind of thing is asked: within a family one dialect can be said in another; `native` ones are never translated.
 
-`stored` asks for what an earlier answer left at a provider, `passthrough` for whatever a provider has."""
+`stored` asks for what an earlier answer left at a provider, `passthrough` for whatever a provider has;
+`mcp` is something that agents ask of servers."""
 
 
 class Operation(Struct, frozen=True, kw_only=True):

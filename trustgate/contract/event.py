@@ -147,11 +147,30 @@ class PolicyFinding(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     details: Any = None
 
 
+class EventMcp(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What was asked of MCP servers: the method, and of which server; names as the caller has them.
+
+    `operation` is `initialize`, `discovery`, `tool`, `prompt` or `resource`; `rpc_error_code` is that of the answer.
+    """
+
+    method: str
+    operation: str = ""
+    server_name: str = ""
+    registry_id: str = ""
+    host: str = ""
+    transport: str = ""
+    tool: str = ""
+    prompt: str = ""
+    resource_uri: str = ""
+    protocol_version: str = ""
+    rpc_error_code: int = 0
+
+
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One request. `trace_id` is W3C's (32 hex digits), `span_id` ours, `parent_span_id` the caller's."""
 
     schema_version: int
-    kind: Literal["llm"]
+    kind: Literal["llm", "mcp"]
     trace_id: str
     timestamp: datetime
     occurred_on: int
@@ -176,6 +195,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     policy_chain: tuple[PolicyFinding, ...] = ()
     dropped_params: tuple[str, ...] = ()
     client_disconnected: bool = False
+    mcp: EventMcp | None = None
 
 
 class Sink(Protocol):

@@ -18,6 +18,9 @@ from trustgate.forwarding.by_scheme import ByScheme
 from trustgate.forwarding.httpx_adapter import Proxies, make_transport
 from trustgate.forwarding.outbound import HttpOutbound
 from trustgate.lifecycle import Lifecycle
+from trustgate.mcp.admission import Doors
+from trustgate.mcp.gate import Gate
+from trustgate.mcp.policing import Police
 from trustgate.parts import Parts
 from trustgate.planes.house import DataPlane
 from trustgate.planes.presence import Presence, this_process
@@ -190,6 +193,32 @@ def _lifecycle(
     return lifecycle
 
 
+def _sessions(services: Services, link: Link | None) -> Cache:
+    """Where sessions of the MCP plane live: room of their own, so that no policy's entries push them out."""
+    return MemoryCache() if link is None else services.cache
+
+
+def _gate(
+    settings: Settings,
+    parts: Parts,
+    transport: Transport,
+    sessions: Cache,
+    *,
+    lifecycle: Lifecycle,
+    fanout: Fanout,
+    meters: Meters,
+) -> Gate:
+    doors = Doors(
+        base_domain=settings.gateway_base_domain,
+        hosts=settings.mcp_allowed_hosts,
+        origins=settings.mcp_allowed_origins,
+        local=settings.ports.host in ("127.0.0.1", "::1", "localhost"),
+    )
+    police = Police(throttle_wait=settings.limits.throttle_wait, emit=fanout.emit, revision=lambda: lifecycle.revision)
+    meters.gauge("trustgate_mcp_requests_in_flight", "MCP requests under way, streams too.", lambda: police.in_flight)
+    return Gate(parts, transport, cache=sessions, doors=doors, police=police)
+
+
 def _board(parts: Parts, link: Link | None) -> Board:
     return Board(parts.health, parts.services.cache, shared=link is not None)
 
@@ -207,12 +236,14 @@ def _watch(
     prober: Prober,
     meters: Meters,
     routes: Routes,
+    gate: Gate,
 ) -> Watch:
     def swap(snapshot: Snapshot) -> None:
         routes.swap(collectors(settings, snapshot))
         embedder.swap(snapshot)
         prober.swap(snapshot)
         lifecycle.swap(snapshot)
+        gate.swap(snapshot)
 
     watch = Watch(source, swap, every=settings.config_poll, max_staleness=settings.config_max_staleness)
     lifecycle.refuse_unless(watch, settings.config_refuse_stale)
@@ -289,10 +320,14 @@ class Ground(containers.DeclarativeContainer):
     loop_lag = providers.Singleton(LoopLag, meters.provided.registry)
     traces = providers.Singleton(_traces, settings, policy_services)
     lifecycle = providers.Singleton(_lifecycle, settings, parts, transport, fanout=fanout, traces=traces, meters=meters)
+    sessions = providers.Singleton(_sessions, policy_services, link)
+    gate = providers.Singleton(
+        _gate, settings, parts, transport, sessions, lifecycle=lifecycle, fanout=fanout, meters=meters
+    )
     board = providers.Singleton(_board, parts, link)
     prober = providers.Singleton(_prober, parts, transport)
     watch = providers.Singleton(
-        _watch, settings, source, lifecycle, embedder=embedder, prober=prober, meters=meters, routes=routes
+        _watch, settings, source, lifecycle, embedder=embedder, prober=prober, meters=meters, routes=routes, gate=gate
     )
     explainer = providers.Singleton(_explainer, settings, parts, watch, traces)
     drain = providers.Singleton(Drain)

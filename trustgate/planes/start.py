@@ -160,13 +160,23 @@ class _Serving:
             open=self._open,
             opened=self._opened,
             close=self._close,
-            idle=run.lifecycle().idle,
-            cut=run.proxy_app().cut,
-            part=run.proxy_app().part,
+            idle=self._idle,
+            cut=self._cut,
+            part=self._part,
             drain=run.drain(),
             grace=run.settings().limits.grace,
             sockets=Above.read(self._worker).sockets if self._worker is not None else {},
         )
+
+    async def _idle(self) -> None:
+        await asyncio.gather(self._run.lifecycle().idle(), self._run.mcp_app().idle())
+
+    async def _cut(self) -> int:
+        return await self._run.proxy_app().cut() + await self._run.mcp_app().cut()
+
+    def _part(self) -> None:
+        self._run.proxy_app().part()
+        self._run.mcp_app().part()
 
     async def _open(self) -> None:
         run = self._run

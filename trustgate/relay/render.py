@@ -85,7 +85,7 @@ def error_object(refused: Refused, dialect: Dialect, request_id: str = "") -> Ma
             return {"error": google_error(refused)}
         case "cohere":
             return {"message": refused.message, "code": refused.code, "param": refused.param, "id": request_id}
-        case "bedrock":
+        case "bedrock" | "mcp":
             return {"message": refused.message, "code": refused.code, "param": refused.param}
 
 

@@ -21,6 +21,7 @@ from trustgate.contract.event import (
     EventConsumer,
     EventCost,
     EventLatency,
+    EventMcp,
     EventRequest,
     EventResponse,
     EventStatus,
@@ -99,6 +100,7 @@ class Record(Struct, kw_only=True, gc=False):
     cost: Cost | None = None
     spent: Spent | None = None
     overruled: int = 0
+    mcp: EventMcp | None = None
 
     def end(self) -> None:
         """Stop the clock: the last byte has left. Only the first call counts."""
@@ -200,7 +202,7 @@ def build_event(record: Record, pricing: Pricing | None = None) -> Event:
     started_clock = record.ended_clock - (record.ended_at - record.started)
     return Event(
         schema_version=SCHEMA_VERSION,
-        kind="llm",
+        kind="llm" if record.mcp is None else "mcp",
         trace_id=record.trace_id,
         span_id=record.span_id,
         parent_span_id=record.parent_span_id,
@@ -230,6 +232,7 @@ def build_event(record: Record, pricing: Pricing | None = None) -> Event:
         policy_chain=findings,
         dropped_params=record.dropped_params,
         client_disconnected=record.client_disconnected,
+        mcp=record.mcp,
     )
 
 

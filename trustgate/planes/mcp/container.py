@@ -3,10 +3,11 @@
 from dependency_injector import providers
 
 from trustgate.planes.ground import Ground
-from trustgate.planes.mcp.app import mcp_app
+from trustgate.planes.mcp.app import McpApp
+from trustgate.planes.probes import probe_app
 
 
 class Mcp(Ground):
     """The ground, with the MCP plane's app on it."""
 
-    mcp_app = providers.Singleton(mcp_app, Ground.probes)
+    mcp_app = providers.Singleton(McpApp, Ground.gate, providers.Singleton(probe_app, Ground.probes))

@@ -1,0 +1,1 @@
+"""The MCP plane: real servers behind it, real clients before it."""

@@ -1,0 +1,177 @@
+"""Meeting servers: who they are and which revision they speak; and asking them something on the gateway's own account.
+
+A caller's session has a session of its own at each server. Callers without sessions share, by credential, those that
+older servers need.
+"""
+
+from itertools import count
+from typing import Any, Final
+
+from trustgate.contract.upstream import Header
+from trustgate.mcp.asking import Asking
+from trustgate.mcp.messages import Json, Wrong, encode, is_response, params
+from trustgate.mcp.revisions import (
+    CAPABILITIES_KEY,
+    CLIENT_KEY,
+    NEWEST_WITH_SESSIONS,
+    STATELESS,
+    VERSION_KEY,
+    WITH_SESSIONS,
+    envelope_headers,
+)
+from trustgate.mcp.servers import Away, Incoming, Server, Speaker, proof
+from trustgate.mcp.sessions import Sessions, Up
+
+_ids = count(1)
+US: Final[Json] = {"name": "trustgate", "version": "1.0"}
+GONE: Final = 404
+
+
+class Meeting:
+    """Meets servers, and remembers how."""
+
+    def __init__(self, speaker: Speaker, sessions: Sessions) -> None:
+        self._speaker = speaker
+        self._sessions = sessions
+
+    async def up(self, asking: Asking, server: Server) -> Up:
+        """Return how a server was met for this caller; one that was not met yet is met now. Raises Away, Wrong."""
+        session = asking.session
+        if session is not None and (known := session.ups.get(server.registry_id)) is not None:
+            return known
+        known = await self._sessions.up(asking.caller, asking.owner, server.registry_id)
+        if known is None:
+            known = await self.greet(asking, server, *self._hello(asking))
+            if known.revision != STATELESS:
+                await self._say_initialized(asking, server, known)
+            await self._sessions.meet(asking.caller, asking.owner, server.registry_id, known)
+        return known
+
+    async def again(self, asking: Asking, server: Server) -> Up:
+        """Meet a server anew that has forgotten the caller. Raises Away, Wrong."""
+        if asking.session is not None:
+            asking.session.ups.pop(server.registry_id, None)
+        await self._sessions.part(asking.caller, asking.owner, server.registry_id)
+        return await self.up(asking, server)
+
+    async def greet(self, asking: Asking, server: Server, revision: str, hello: Json) -> Up:
+        """Say hello to a server in a caller's name. Raises Away, and Wrong with what the server says of it."""
+        if asking.stateless:
+            found = await self._discover(asking, server, revision)
+            if found is not None:
+                return found
+        message = _request("initialize", {**hello, "protocolVersion": revision})
+        incoming = await self._say(asking, server, message, ())
+        try:
+            answer = await self._answer(incoming, message["id"])
+            session = incoming.headers.get(b"mcp-session-id", b"").decode("latin-1")
+        finally:
+            await incoming.aclose()
+        if answer is not None and "result" in answer:
+            said = answer["result"]
+            spoken = said.get("protocolVersion") if isinstance(said, dict) else None
+            if spoken not in WITH_SESSIONS:
+                raise Away(f"{server.name} speaks a revision that is not known here")
+            return Up(session=session, revision=spoken, said=said)
+        found = None if asking.stateless else await self._discover(asking, server, revision)
+        if found is not None:
+            return found
+        if answer is None:
+            raise Away(f"{server.name} answered with status {incoming.status} and no message")
+        raise _told(answer)
+
+    async def call(self, asking: Asking, server: Server, method: str, given: Json, *, within: float) -> Json:
+        """Ask a server something and return its result. Raises Away, and Wrong with what the server says instead."""
+        up = await self.up(asking, server)
+        for again in (False, True):
+            message = self.worded(asking, up, _request(method, given))
+            incoming = await self._say(asking, server, message, self.headers(up, message), within=within)
+            try:
+                if incoming.status == GONE and up.session and not again:
+                    up = await self.again(asking, server)
+                    continue
+                answer = await self._answer(incoming, message["id"])
+            finally:
+                await incoming.aclose()
+            if answer is None:
+                raise Away(f"{server.name} answered with status {incoming.status} and no message")
+            if "error" in answer:
+                raise _told(answer)
+            found = answer["result"]
+            return found if isinstance(found, dict) else {}
+        raise Away(f"{server.name} forgets sessions as soon as they begin")
+
+    def worded(self, asking: Asking, up: Up, message: Json) -> Json:
+        """Return a message in the words of the revision that a server speaks."""
+        if up.revision != STATELESS or (asking.stateless and VERSION_KEY in (params(message).get("_meta") or {})):
+            return message
+        hello = asking.session.hello if asking.session is not None else {}
+        meta = {
+            **(params(message).get("_meta") or {}),
+            VERSION_KEY: STATELESS,
+            CAPABILITIES_KEY: hello.get("capabilities") or {},
+            CLIENT_KEY: hello.get("clientInfo") or US,
+        }
+        return {**message, "params": {**params(message), "_meta": meta}}
+
+    def headers(self, up: Up, message: Json) -> list[Header]:
+        """Return what headers say to a server beside a message."""
+        if up.revision == STATELESS:
+            return envelope_headers(message)
+        found = [(b"mcp-protocol-version", up.revision.encode())] if up.revision >= "2025-06-18" else []
+        if up.session:
+            found.append((b"mcp-session-id", up.session.encode("latin-1")))
+        return found
+
+    def _hello(self, asking: Asking) -> tuple[str, Json]:
+        if asking.session is not None:
+            return asking.session.revision, asking.session.hello
+        return NEWEST_WITH_SESSIONS, {"capabilities": {}, "clientInfo": US}
+
+    async def _discover(self, asking: Asking, server: Server, revision: str) -> Up | None:
+        """Ask a server whether it speaks the revision without sessions; None where it does not."""
+        message = self.worded(asking, Up(revision=STATELESS), _request("server/discover", {}))
+        incoming = await self._say(asking, server, message, envelope_headers(message))
+        try:
+            answer = await self._answer(incoming, message["id"])
+        finally:
+            await incoming.aclose()
+        said: Any = (answer or {}).get("result")
+        if not isinstance(said, dict) or STATELESS not in (said.get("supportedVersions") or ()):
+            return None
+        known = {name: said[name] for name in ("capabilities", "serverInfo", "instructions") if name in said}
+        usual = {"capabilities": {}, "serverInfo": {"name": server.name, "version": ""}}
+        return Up(revision=STATELESS, said={**usual, **known, "protocolVersion": revision})
+
+    async def _say_initialized(self, asking: Asking, server: Server, up: Up) -> None:
+        message = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+        incoming = await self._say(asking, server, message, self.headers(up, message))
+        await incoming.aclose()
+
+    async def _say(
+        self, asking: Asking, server: Server, message: Json, headers: Any, *, within: float = 0.0
+    ) -> Incoming:
+        told = [*headers, *proof(server, asking.bearer)]
+        patience = within or server.discovery
+        return await self._speaker.say(server, "POST", encode(message), headers=told, within=patience, whole=True)
+
+    async def _answer(self, incoming: Incoming, message_id: Any) -> Json | None:
+        """Return the answer with that id; what comes before it is nobody's. Raises Away."""
+        async for event in incoming.events():
+            message = event.message
+            if message is not None and is_response(message) and message["id"] == message_id:
+                return message
+            if message is not None and "error" in message and message["id"] is None:
+                return message
+        return None
+
+
+def _request(method: str, given: Json) -> Json:
+    return {"jsonrpc": "2.0", "id": f"tg-{next(_ids)}", "method": method, "params": given}
+
+
+def _told(answer: Json) -> Wrong:
+    """Return what a server says is wrong, in its own code and words."""
+    said = answer["error"] if isinstance(answer["error"], dict) else {}
+    code = said.get("code")
+    return Wrong(code if isinstance(code, int) else -32603, str(said.get("message", "")), data=said.get("data"))

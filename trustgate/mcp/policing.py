@@ -1,0 +1,253 @@
+"""What happens around a request: its policies before and after, its event, the headers that every answer has."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from time import perf_counter
+from typing import Any, Final, Protocol
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from trustgate.contract.context import AnswerView, Body, Operation, Outcome, RequestContext
+from trustgate.contract.event import Attempt, EventMcp
+from trustgate.contract.upstream import Header
+from trustgate.contract.verdict import Answer, Deny
+from trustgate.enforcement.run import Ruling, Runner
+from trustgate.enforcement.trail import Trail
+from trustgate.mcp.asking import Asking, Reply, whole
+from trustgate.mcp.lens import CALL, RESULT
+from trustgate.mcp.messages import DENIED, LIMITED, UNAVAILABLE, Json, Wrong, encode, params, result
+from trustgate.mcp.relaying import Edit
+from trustgate.mcp.revisions import NAMED
+from trustgate.telemetry.record import Record
+from trustgate.telemetry.trace import Trace, start_trace
+
+JUDGED: Final = frozenset(
+    ("tools/call", "prompts/get", "resources/read", "tools/list", "prompts/list", "resources/list")
+)
+SILENT: Final = frozenset(("ping",))
+"""Methods that leave no event."""
+_OPERATIONS: Final[Mapping[str, str]] = {
+    "initialize": "initialize",
+    "server/discover": "initialize",
+    "tools/call": "tool",
+    "prompts/get": "prompt",
+    "resources/read": "resource",
+}
+_CODES: Final[Mapping[int, int]] = {429: LIMITED, 503: UNAVAILABLE}
+_STATUSES: Final[Mapping[int, int]] = {DENIED: 403, LIMITED: 429, UNAVAILABLE: 503, -32602: 404, -32002: 404}
+"""What a JSON-RPC error would have been as an HTTP status: answers have 200."""
+Ask = Callable[[Asking, Edit | None], Awaitable[Reply]]
+
+
+class From(Protocol):
+    """What is told of an arrival."""
+
+    method: str
+    path: str
+    client_ip: str
+
+
+class Account(Struct):
+    """The account of one request under way."""
+
+    record: Record
+    trace: Trace
+    trail: Trail
+    ctx: RequestContext | None = None
+
+
+class Police:
+    """Has policies judge, and events written. `emit` takes each closed record; `revision` says which is served."""
+
+    def __init__(self, *, throttle_wait: float, emit: Callable[[Record], object], revision: Callable[[], int]) -> None:
+        self._runner = Runner(throttle_wait=throttle_wait)
+        self._emit = emit
+        self._revision = revision
+        self._accounts: dict[int, Account] = {}
+        self.in_flight = 0
+
+    def begin(self, asking: Asking, arrival: From) -> Account:
+        """Begin the account of a request, in the caller's trace or in one of its own."""
+        trace = start_trace(asking.headers.get(b"traceparent", b""))
+        record = Record(
+            started=perf_counter(),
+            trace_id=trace.trace_id,
+            span_id=trace.span_id,
+            parent_span_id=trace.parent_span_id,
+            revision=self._revision(),
+            method=arrival.method,
+            path=arrival.path,
+            ip=arrival.client_ip,
+        )
+        self.in_flight += 1
+        account = self._accounts[id(asking)] = Account(record=record, trace=trace, trail=Trail())
+        return account
+
+    async def judged(self, asking: Asking, ask: Ask) -> Reply:
+        """Ask in the way that policies allow. Raises Wrong where one refuses."""
+        chains, method = asking.house.chains, asking.message["method"]
+        if method not in JUDGED or not (chains.pre_request or chains.pre_response or chains.post_response):
+            return await ask(asking, None)
+        account = self._accounts[id(asking)]
+        ctx = account.ctx = _context(asking, account.trace.trace_id)
+        extra: Sequence[Header] = ()
+        if method in NAMED:
+            ruling = await self._runner.pre_request(chains, ctx, account.trail, _reread)
+            account.ctx, extra = ruling.ctx, ruling.headers
+            if ruling.stop is not None:
+                return _stopped(asking, ruling)
+            if ruling.ctx.body.raw is not ctx.body.raw:
+                given = {**params(asking.message), **msgspec.json.decode(ruling.ctx.body.raw)}
+                asking.message = {**asking.message, "params": {**given, **_name(asking.message)}}
+        reply = await ask(asking, self._edit(asking, account) if chains.pre_response else None)
+        return msgspec.structs.replace(reply, headers=(*reply.headers, *extra)) if extra else reply
+
+    def _edit(self, asking: Asking, account: Account) -> Edit:
+        async def edit(message: Json) -> Json:
+            view = _view(encode(message["result"]))
+            assert account.ctx is not None, "the request was judged before"
+            ruling = await self._runner.pre_response(asking.house.chains, account.ctx, view, account.trail, _view)
+            if isinstance(ruling.stop, Deny):
+                raise _denied(ruling.stop)
+            changed = ruling.stop.body if isinstance(ruling.stop, Answer) else ruling.body
+            return message if changed is None else {**message, "result": msgspec.json.decode(changed)}
+
+        return edit
+
+    def end(self, account: Account, asking: Asking, reply: Reply) -> Reply:
+        """Return the reply with what every answer has. Its event leaves behind its last byte."""
+        told = (
+            (b"x-ag-trace-id", account.trace.trace_id.encode()),
+            (b"x-ag-revision", str(account.record.revision).encode()),
+        )
+        events = reply.events
+        if events is not None:
+            account.record.streaming = True
+            events = self._watched(account, asking, reply, events)
+        else:
+            account.record.response_bytes = len(reply.body)
+            self._close(account, asking, reply)
+        return replace(reply, headers=(*reply.headers, *told), events=events)
+
+    async def _watched(
+        self, account: Account, asking: Asking, reply: Reply, events: AsyncIterator[bytes]
+    ) -> AsyncIterator[bytes]:
+        complete = False
+        try:
+            async for raw in events:
+                account.record.response_bytes += len(raw)
+                yield raw
+            complete = True
+        finally:
+            account.record.complete = complete
+            account.record.client_disconnected = not complete
+            if (close := getattr(events, "aclose", None)) is not None:
+                await close()
+            self._close(account, asking, reply)
+
+    def _close(self, account: Account, asking: Asking, reply: Reply) -> None:
+        self._accounts.pop(id(asking), None)
+        self.in_flight -= 1
+        record, method = account.record, asking.message.get("method", "")
+        if method in SILENT or (reply.status == 202 and asking.id is None) or record.closed:
+            return
+        if account.ctx is not None and asking.house.chains.post_response:
+            self._afterwards(account, asking, reply)
+        record.findings = tuple(account.trail.findings)
+        record.status = _STATUSES.get(asking.failure, 502) if asking.failure and reply.status == 200 else reply.status
+        record.operation = f"mcp.{_OPERATIONS.get(method, 'discovery' if method.endswith('/list') else 'other')}"
+        record.request_bytes = len(asking.raw)
+        record.caller = getattr(asking, "caller", None)
+        record.session_id = asking.session.id[:8] if asking.session is not None else ""
+        record.mcp = _about(asking)
+        if asking.targets and asking.answered_in:
+            server = asking.targets[0]
+            record.attempts = (
+                Attempt(
+                    attempt=1,
+                    outcome="success" if not asking.failure else "terminal",
+                    latency_ms=round(asking.answered_in * 1e3, 3),
+                    registry_id=server.registry_id,
+                    provider="mcp",
+                    status_code=200,
+                ),
+            )
+        record.close_with(self._emit)
+
+    def _afterwards(self, account: Account, asking: Asking, reply: Reply) -> None:
+        assert account.ctx is not None, "whoever calls this has looked"
+        outcome = Outcome(status=reply.status)
+        left = self._runner.post_response(asking.house.chains, account.ctx, outcome, lambda: None, account.trail)
+        if left is not None:
+            import asyncio  # noqa: PLC0415
+
+            task = asyncio.ensure_future(left)
+            task.add_done_callback(lambda done: done.exception())
+
+
+def _about(asking: Asking) -> EventMcp:
+    message = asking.message
+    method, given = message.get("method", ""), params(message)
+    name = given.get("name") if isinstance(given.get("name"), str) else ""
+    server = asking.targets[0] if asking.targets else None
+    return EventMcp(
+        method=method,
+        operation=_OPERATIONS.get(method, "discovery" if method.endswith("/list") else ""),
+        server_name=server.name if server else "",
+        registry_id=server.registry_id if server else "",
+        host=server.origin.host if server else "",
+        transport="streamable-http" if server else "",
+        tool=asking.tool or (name or "" if method == "tools/call" else ""),
+        prompt=(name or "") if method == "prompts/get" else "",
+        resource_uri=given["uri"][:1000] if isinstance(given.get("uri"), str) else "",
+        protocol_version=asking.session.revision if asking.session else ("2026-07-28" if asking.stateless else ""),
+        rpc_error_code=asking.failure,
+    )
+
+
+def _context(asking: Asking, trace_id: str) -> RequestContext:
+    message = asking.message
+    given = {name: value for name, value in params(message).items() if name in ("name", "arguments", "uri")}
+    return RequestContext(
+        id=trace_id,
+        started=perf_counter(),
+        caller=asking.caller,
+        operation=Operation(name=message["method"], dialect="mcp", method="POST", family="mcp"),
+        path="/mcp",
+        headers=asking.headers,
+        body=Body(encode(given), lens=lambda: CALL),
+        session_id=asking.session.id if asking.session is not None else "",
+    )
+
+
+def _reread(body: Body, raw: bytes | bytearray | None, model: str) -> Body:  # noqa: ARG001 - no model is asked
+    return Body(body.raw if raw is None else raw, lens=lambda: CALL)
+
+
+def _view(raw: bytes) -> AnswerView:
+    text = "\n".join(piece.text for piece in RESULT.read(raw).pieces)
+    return AnswerView(status=200, body=raw, text=text, lens=lambda: RESULT)
+
+
+def _name(message: Json) -> Json:
+    """What a policy may not change: which tool, prompt or resource it is."""
+    return {name: value for name, value in params(message).items() if name in ("name", "uri", "_meta")}
+
+
+def _stopped(asking: Asking, ruling: Ruling) -> Reply:
+    if isinstance(ruling.stop, Deny):
+        wrong = _denied(ruling.stop)
+        raise Wrong(wrong.code, wrong.message, data=wrong.data, headers=(*wrong.headers, *ruling.headers))
+    assert ruling.stop is not None, "whoever calls this has looked"
+    found: Any = msgspec.json.decode(ruling.stop.body)
+    return whole(result(asking.id, found), headers=ruling.headers)
+
+
+def _denied(deny: Deny) -> Wrong:
+    headers = list(deny.headers)
+    data: Json = {"code": deny.code}
+    if deny.retry_after is not None:
+        data["retry_after_seconds"] = round(deny.retry_after, 3)
+        headers.append((b"retry-after", str(max(1, round(deny.retry_after + 0.5))).encode()))
+    return Wrong(_CODES.get(deny.status, DENIED), deny.message, data=data, headers=headers)
