@@ -6,6 +6,7 @@ what those tests look for.
 
 import asyncio
 import base64
+import hmac
 import struct
 import sys
 import zlib
@@ -92,20 +93,91 @@ PLAIN: Final[Mapping[str, list[Any]]] = {
     "test_embedded_resource": [EMBEDDED],
     "test_multiple_content_types": [{"type": "text", "text": "Multiple content types test:"}, IMAGE, MIXED],
 }
+
+
+def told(text: str) -> types.CallToolResult:
+    return types.CallToolResult.model_validate({"content": [{"type": "text", "text": text}]})
+
+
+def _form(message: str, **fields: str) -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "properties": {name: {"type": kind} for name, kind in fields.items()},
+        "required": list(fields),
+    }
+    return {"method": "elicitation/create", "params": {"message": message, "requestedSchema": schema}}
+
+
+def _sample(text: str, most: int) -> dict[str, Any]:
+    asked = [{"role": "user", "content": {"type": "text", "text": text}}]
+    return {"method": "sampling/createMessage", "params": {"messages": asked, "maxTokens": most}}
+
+
+ROOTS: Final = {"method": "roots/list", "params": {}}
+NAME: Final = _form("What is your name?", name="string")
+ROUNDS: Final[Mapping[str, list[dict[str, Any]]]] = {
+    "test_input_required_result_elicitation": [{"user_name": NAME}],
+    "test_input_required_result_sampling": [{"capital_question": _sample("What is the capital of France?", 100)}],
+    "test_input_required_result_list_roots": [{"client_roots": ROOTS}],
+    "test_input_required_result_request_state": [{"confirm": _form("Please confirm", ok="boolean")}],
+    "test_input_required_result_multiple_inputs": [
+        {"user_name": NAME, "greeting": _sample("Generate a greeting", 50), "client_roots": ROOTS}
+    ],
+    "test_input_required_result_multi_round": [
+        {"step1": _form("Step 1: What is your name?", name="string")},
+        {"step2": _form("Step 2: What is your favorite color?", color="string")},
+    ],
+    "test_input_required_result_tampered_state": [{"confirm": _form("Please confirm", ok="boolean")}],
+    "test_input_required_result_capabilities": [{"user_name": NAME, "greeting": _sample("Generate a greeting", 50)}],
+}
+"""What tools need to know, round by round, before they answer: for the revision without sessions."""
+_NEEDS: Final = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
+_SECRET: Final = b"known to this server alone"
+
+
+def signed(text: str) -> str:
+    """Return a state that nobody else can make."""
+    return f"{text}.{hmac.new(_SECRET, text.encode(), 'sha256').hexdigest()}"
+
+
+def in_rounds(ctx: Any, params: Any, rounds: list[dict[str, Any]]) -> Any:
+    """Ask what is still to be known, or answer."""
+    known = ctx.session.client_capabilities
+    able = {need for method, need in _NEEDS.items() if getattr(known, need, None) is not None}
+    state, answers = params.request_state, params.input_responses or {}
+    if state is not None and state != signed(state.rpartition(".")[0]):
+        raise MCPError(types.INVALID_PARAMS, "The state was changed")
+    at = int(state.partition(":")[0]) if state else 0
+    while at < len(rounds) and set(rounds[at]) & set(answers):
+        missing = set(rounds[at]) - set(answers)
+        if missing:
+            break
+        at += 1
+    if at < len(rounds):
+        wanted = {
+            key: request
+            for key, request in rounds[at].items()
+            if key not in answers and (_NEEDS[request["method"]] in able or params.name != CAPABLE)
+        }
+        said = {"resultType": "input_required", "inputRequests": wanted, "requestState": signed(f"{at}:{params.name}")}
+        return types.InputRequiredResult.model_validate(said)
+    told_of = {key: answer.model_dump(mode="json") for key, answer in answers.items()}
+    return told(f"state-ok: {told_of}")
+
+
+CAPABLE: Final = "test_input_required_result_capabilities"
 TOOLS: Final = (
     *PLAIN,
+    *ROUNDS,
     *("test_tool_with_logging", "test_tool_with_progress", "test_error_handling", "test_sampling"),
     *("test_elicitation", "test_elicitation_sep1034_defaults", "test_elicitation_sep1330_enums", "slow", "echo"),
+    *("test_missing_capability", "test_streaming_elicitation", "test_logging_tool"),
 )
 INPUTS: Final[Mapping[str, Any]] = {
     "test_sampling": {"type": "object", "properties": {"prompt": {"type": "string"}}, "required": ["prompt"]},
     "test_elicitation": {"type": "object", "properties": {"message": {"type": "string"}}, "required": ["message"]},
     "echo": {"type": "object", "properties": {"text": {"type": "string"}}},
 }
-
-
-def told(text: str) -> types.CallToolResult:
-    return types.CallToolResult.model_validate({"content": [{"type": "text", "text": text}]})
 
 
 async def list_tools(ctx: Any, params: Any) -> types.ListToolsResult:
@@ -119,6 +191,8 @@ async def call_tool(ctx: Any, params: Any) -> Any:
     name, given, session = params.name, params.arguments or {}, ctx.session
     if name in PLAIN:
         return types.CallToolResult.model_validate({"content": PLAIN[name]})
+    if name in ROUNDS:
+        return in_rounds(ctx, params, ROUNDS[name])
     match name:
         case "echo":
             return told(given.get("text", ""))
@@ -137,8 +211,26 @@ async def call_tool(ctx: Any, params: Any) -> Any:
             await asyncio.sleep(float(given.get("seconds", 1)))
             return told("at last")
         case "test_error_handling":
-            text = {"type": "text", "text": "This tool intentionally returns an error for testing"}
-            return types.CallToolResult.model_validate({"content": [text], "isError": True})
+            said = {"type": "text", "text": "This tool intentionally returns an error for testing"}
+            return types.CallToolResult.model_validate({"content": [said], "isError": True})
+        case _:
+            return await asking_the_caller(ctx, params)
+
+
+async def asking_the_caller(ctx: Any, params: Any) -> Any:
+    name, given, session = params.name, params.arguments or {}, ctx.session
+    match name:
+        case "test_missing_capability":
+            if getattr(session.client_capabilities, "sampling", None) is None:
+                needed: dict[str, Any] = {"requiredCapabilities": {"sampling": {}}}
+                raise MCPError(types.MISSING_REQUIRED_CLIENT_CAPABILITY, "This needs sampling", needed)
+            return told("It is there")
+        case "test_streaming_elicitation":
+            await session.report_progress(1, 2, "about to ask")
+            return in_rounds(ctx, params, [{"user_name": NAME}])
+        case "test_logging_tool":
+            await session.send_log_message("info", "a line of the log", related_request_id=ctx.request_id)
+            return told("logged")
         case "test_sampling":
             asked = {"role": "user", "content": {"type": "text", "text": given["prompt"]}}
             answer = await session.create_message(
@@ -194,6 +286,7 @@ PROMPTS: Final[Mapping[str, tuple[str, ...]]] = {
     "test_prompt_with_arguments": ("arg1", "arg2"),
     "test_prompt_with_embedded_resource": ("resourceUri",),
     "test_prompt_with_image": (),
+    "test_input_required_result_prompt": (),
 }
 
 
@@ -209,7 +302,13 @@ async def list_prompts(ctx: Any, params: Any) -> types.ListPromptsResult:
     return types.ListPromptsResult.model_validate({"prompts": found})
 
 
-async def get_prompt(ctx: Any, params: Any) -> types.GetPromptResult:
+async def get_prompt(ctx: Any, params: Any) -> Any:
+    if params.name == "test_input_required_result_prompt":
+        if not params.input_responses:
+            asked = {"user_context": _form("What context should the prompt use?", context="string")}
+            return types.InputRequiredResult.model_validate({"resultType": "input_required", "inputRequests": asked})
+        text = {"role": "user", "content": {"type": "text", "text": "In that context."}}
+        return types.GetPromptResult.model_validate({"messages": [text]})
     given = params.arguments or {}
     said: dict[str, list[Any]] = {
         "test_simple_prompt": [{"type": "text", "text": "This is a simple prompt for testing."}],

@@ -10,7 +10,7 @@ from trustgate import Answer, AnswerView, Chosen, Deny, Outcome, Proceed, Reques
 from trustgate.config.records import Binding, Entitlements, ModelPolicy, SessionConfig
 from trustgate.contract.ports import Allowance, StateUnavailable
 from trustgate.contract.upstream import UpstreamFailure
-from trustgate.planes.proxy.app import HttpArrival
+from trustgate.planes.arrival import HttpArrival
 from trustgate.settings import Limits
 from trustgate.state.memory import MemoryLimiter
 
