@@ -78,6 +78,10 @@ class Agent:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
         self._client.close()
 
     def post(self, message: Any, **headers: str) -> httpx.Response:

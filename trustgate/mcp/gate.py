@@ -107,6 +107,9 @@ class Gate:
         except StateUnavailable:
             text = "Sessions cannot be kept at the moment. Try again later."
             reply = refusal(Wrong(UNAVAILABLE, text, status=503), asking.id)
+        except BaseException:
+            self._police.left(began, asking)
+            raise
         return self._police.end(began, asking, reply)
 
     async def _handle(self, asking: Asking, arrival: Arrival) -> Reply:

@@ -25,6 +25,8 @@ from trustgate.telemetry.trace import Trace, start_trace
 JUDGED: Final = frozenset(
     ("tools/call", "prompts/get", "resources/read", "tools/list", "prompts/list", "resources/list")
 )
+LEFT: Final = 499
+"""The status of a request whose caller did not wait, as nginx has it."""
 SILENT: Final = frozenset(("ping",))
 """Methods that leave no event."""
 _OPERATIONS: Final[Mapping[str, str]] = {
@@ -129,6 +131,11 @@ class Police:
             account.record.response_bytes = len(reply.body)
             self._close(account, asking, reply)
         return replace(reply, headers=(*reply.headers, *told), events=events)
+
+    def left(self, account: Account, asking: Asking) -> None:
+        """Close the account of a caller who left before there was anything to send."""
+        account.record.complete, account.record.client_disconnected = False, True
+        self._close(account, asking, Reply(status=LEFT))
 
     async def _watched(
         self, account: Account, asking: Asking, reply: Reply, events: AsyncIterator[bytes]

@@ -1,0 +1,118 @@
+"""A server that says exactly what a test has it say, late or never, and keeps what it was asked."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+Json = dict[str, Any]
+
+
+class Scripted:
+    """Speaks 2025-11-25 as JSON. `late` is how many seconds it takes, `tools` are what it has, `say` may answer instead.
+
+    A `dead` one hangs up.
+
+    `asked` are the messages, `headers` what they came with; `sessions` those that it knows.
+    """
+
+    def __init__(self, name: str = "scripted", *, tools: tuple[str, ...] = ("look",), late: float = 0.0) -> None:
+        self.name = name
+        self.tools = list(tools)
+        self.late = late
+        self.asked: list[Json] = []
+        self.headers: list[dict[str, str]] = []
+        self.sessions: set[str] = set()
+        self.say: Callable[[Json], tuple[int, str, bytes] | None] = lambda _: None
+        self.dead = False
+        self.hangs = threading.Event()
+        handler = type("Handler", (_Handler,), {"server_": self})
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._http.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._http.server_port}/mcp"
+
+    @property
+    def methods(self) -> list[str]:
+        return [each.get("method", "") for each in self.asked]
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hangs.set()
+        self._http.shutdown()
+        self._http.server_close()
+
+    def answer(self, message: Json) -> Json:
+        """Return the result of a request."""
+        match message["method"]:
+            case "initialize":
+                return {
+                    "protocolVersion": message["params"]["protocolVersion"],
+                    "capabilities": {"tools": {"listChanged": True}},
+                    "serverInfo": {"name": self.name, "version": "1"},
+                }
+            case "tools/list":
+                return {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in self.tools]}
+            case "tools/call":
+                return {"content": [{"type": "text", "text": f"{self.name}: {message['params']['name']}"}]}
+        return {}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server_: Scripted
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        script = self.server_
+        if script.dead:
+            self.close_connection = True
+            return
+        message = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        script.asked.append(message)
+        script.headers.append({name.lower(): value for name, value in self.headers.items()})
+        if script.late < 0:
+            script.hangs.wait()
+            return
+        time.sleep(script.late)
+        said = script.say(message)
+        if said is not None:
+            self._send(*said)
+        elif "id" not in message or "method" not in message:
+            self._send(202, "", b"")
+        else:
+            session = {}
+            if message["method"] == "initialize":
+                session["mcp-session-id"] = f"s{len(script.sessions)}"
+                script.sessions.add(session["mcp-session-id"])
+            elif self.headers.get("mcp-session-id") not in script.sessions:
+                self._send(404, "application/json", b'{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"gone"}}')
+                return
+            body = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": script.answer(message)}).encode()
+            self._send(200, "application/json", body, **session)
+
+    def do_GET(self) -> None:
+        self._send(405, "", b"")
+
+    def do_DELETE(self) -> None:
+        self.server_.sessions.discard(self.headers.get("mcp-session-id", ""))
+        self._send(200, "", b"")
+
+    def _send(self, status: int, kind: str, body: bytes, **headers: str) -> None:
+        self.send_response(status)
+        if kind:
+            self.send_header("content-type", kind)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
