@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 
 class Scripted:
-    """Speaks 2025-11-25 as JSON. `late` is how many seconds it takes, `tools` are what it has, `say` may answer instead.
+    """Speaks 2025-11-25 as JSON. `late` is how many seconds it takes, `tools` are what it has; `say` answers instead.
 
     A `dead` one hangs up.
 

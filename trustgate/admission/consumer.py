@@ -41,8 +41,10 @@ def presented_key(headers: Mapping[bytes, bytes]) -> bytes:
 def admit(
     snapshot: Snapshot, named: Tenant | None, slug: str, key: bytes, *, kind: Literal["LLM", "MCP"] = "LLM"
 ) -> Admitted:
-    """Return who is asking, for a consumer of that type. Raises Refused: 401 bad key, 403 may not, 404 no such consumer,
-    400 unclear."""
+    """Return who is asking, for a consumer of that type.
+
+    Raises Refused: 401 bad key, 403 may not, 404 no such consumer, 400 unclear.
+    """
     tenant, auth = _credential(snapshot, named, key)
     if tenant.gateway.status != "active":
         raise Refused("gateway_inactive", "This gateway is switched off.", status=403, retry=False)

@@ -1,0 +1,167 @@
+"""A caller of one revision before a server of another, and servers that ask callers something."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.program import Admin, Program, until
+
+from .kit import Agency, Agent, messages
+from .scripted import Scripted
+
+META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+
+
+class Stateless(Scripted):
+    """A server that speaks 2026-07-28 and nothing else. Its tool `ask` needs to know a name first."""
+
+    def __init__(self) -> None:
+        super().__init__("modern", tools=("look", "ask"))
+        self.say = self.speak
+
+    def speak(self, message: dict[str, Any]) -> tuple[int, str, bytes]:
+        headers, method = self.headers[-1], message.get("method", "")
+        if headers.get("mcp-protocol-version") != "2026-07-28" or "mcp-session-id" in headers:
+            wrong = {"code": -32022, "message": "Unsupported protocol version", "data": {"supported": ["2026-07-28"]}}
+            return 400, "application/json", json.dumps({"jsonrpc": "2.0", "id": 1, "error": wrong}).encode()
+        assert headers["mcp-method"] == method
+        given = message["params"]
+        assert given["_meta"]["io.modelcontextprotocol/protocolVersion"] == "2026-07-28"
+        found: dict[str, Any] = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+        if method == "server/discover":
+            found |= {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
+        elif method == "tools/list":
+            found |= self.answer(message)
+        elif given["name"] == "ask" and "inputResponses" not in given:
+            form = {"message": "Who?", "requestedSchema": {"type": "object", "properties": {}}}
+            asked = {"name": {"method": "elicitation/create", "params": form}}
+            found = {"resultType": "input_required", "inputRequests": asked, "requestState": "s1"}
+        elif given["name"] == "ask":
+            assert given["requestState"] == "s1"
+            who = given["inputResponses"]["name"]["content"]["name"]
+            found |= {"content": [{"type": "text", "text": f"hello {who}"}]}
+        else:
+            found |= self.answer(message)
+        body = {"jsonrpc": "2.0", "id": message["id"], "result": found}
+        return 200, "application/json", json.dumps(body).encode()
+
+
+@pytest.mark.parametrize("revision", ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"])
+def test_callers_with_sessions_before_a_server_without(program: Program, admin: Admin, revision: str) -> None:
+    with Stateless() as modern:
+        agency = Agency(admin, {"one": modern.url})
+        with Agent(agency.url(program), agency.key.text, revision) as agent:
+            said = agent.begin(elicitation={})
+            assert said["protocolVersion"] == revision
+            assert agent.names() == ["look", "ask"]
+            found = agent.ask("tools/call", name="look")
+            assert found == {"content": [{"type": "text", "text": "modern: look"}]}, "nothing of the other revision"
+
+
+def test_what_a_server_without_sessions_needs_to_know_is_asked(program: Program, admin: Admin) -> None:
+    with Stateless() as modern:
+        agency = Agency(admin, {"one": modern.url})
+        with Agent(agency.url(program), agency.key.text) as agent:
+            agent.begin(elicitation={})
+            message = {"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": {"name": "ask"}}
+            with httpx.stream(
+                "POST", agent.url, json=message, headers=agent.headers, trust_env=False, timeout=20
+            ) as told:
+                lines = (json.loads(line[5:]) for line in told.iter_lines() if line.startswith("data:"))
+                question = next(lines)
+                assert question["method"] == "elicitation/create"
+                assert question["params"]["message"] == "Who?"
+                answer = {"action": "accept", "content": {"name": "Ann"}}
+                heard = agent.post({"jsonrpc": "2.0", "id": question["id"], "result": answer})
+                assert heard.status_code == 202
+                final = next(lines)
+            assert final["id"] == 9
+            assert final["result"] == {"content": [{"type": "text", "text": "hello Ann"}]}
+
+
+def test_callers_without_sessions_before_a_server_with(program: Program, admin: Admin) -> None:
+    with Scripted("one") as one:
+        agency = Agency(admin, {"one": one.url})
+        with Agent(agency.url(program), agency.key.text) as agent:
+            headers = {"mcp-protocol-version": "2026-07-28"}
+
+            def ask(method: str, **given: Any) -> Any:
+                more = {"mcp-method": method} | ({"mcp-name": given["name"]} if "name" in given else {})
+                message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**given, "_meta": META}}
+                told = agent.post(message, **(headers | more))
+                assert "mcp-session-id" not in told.headers
+                return messages(told)[-1]["result"]
+
+            assert ask("tools/list")["tools"][0]["name"] == "look"
+            assert ask("tools/call", name="look")["resultType"] == "complete"
+            assert ask("tools/call", name="look")["content"][0]["text"] == "one: look"
+            assert one.methods.count("initialize") == 1, "callers of one key share a session there"
+            one.sessions.clear()
+            assert ask("tools/call", name="look")["content"], "which is begun anew when the server forgets it"
+
+
+def test_a_question_that_cannot_cross_is_refused_by_name(program: Program, admin: Admin) -> None:
+    with Scripted("one") as one:
+        question = {"jsonrpc": "2.0", "id": "q", "method": "sampling/createMessage", "params": {}}
+        final = {"jsonrpc": "2.0", "id": 1, "result": {"content": []}}
+        events = b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in (question, final))
+        agency = Agency(admin, {"one": one.url})
+        one.say = lambda message: (200, "text/event-stream", events) if message.get("method") == "tools/call" else None
+        with Agent(agency.url(program), agency.key.text) as agent:
+            given = {"name": "look", "_meta": META}
+            told = agent.post(
+                {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": given},
+                **{"mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": "look"},
+            )
+            assert [each.get("method") for each in messages(told)] == [None]
+            refused = until(lambda: next((each for each in one.asked if each.get("id") == "q"), None))
+            assert "sampling/createMessage cannot be asked" in refused["error"]["message"]
+
+
+def test_two_servers_ask_under_ids_that_find_their_way_back(program: Program, admin: Admin) -> None:
+    with Scripted("one", tools=("a",)) as one, Scripted("two", tools=("b",)) as two:
+        question = {"jsonrpc": "2.0", "id": 1, "method": "roots/list"}
+        for server in (one, two):
+            final = {"jsonrpc": "2.0", "id": 5, "result": {"content": []}}
+            events = b"".join(b"id: e1\ndata: " + json.dumps(each).encode() + b"\n\n" for each in (question, final))
+            server.say = lambda message, said=events: (
+                (200, "text/event-stream", said)  # type: ignore[misc]
+                if message.get("method") == "tools/call"
+                else None
+            )
+        agency = Agency(admin, {"one": one.url, "two": two.url})
+        with Agent(agency.url(program), agency.key.text) as agent:
+            agent.begin(roots={})
+            ids = []
+            for name in ("a", "b"):
+                told = agent.post({"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {"name": name}})
+                asked, answer = messages(told)
+                assert (asked["method"], answer["id"]) == ("roots/list", 5)
+                ids.append(asked["id"])
+                marks = [line for line in told.text.splitlines() if line.startswith("id:")]
+                assert all(line.endswith(":e1") for line in marks)
+            assert len(set(ids)) == 2
+            assert agent.post({"jsonrpc": "2.0", "id": ids[1], "result": {"roots": []}}).status_code == 202
+            until(lambda: any(each.get("result") == {"roots": []} and each["id"] == 1 for each in two.asked) or None)
+            assert not any("result" in each for each in one.asked)
+            assert agent.post({"jsonrpc": "2.0", "id": "tg:nobody:1", "result": {}}).status_code == 202
+
+
+def test_lists_that_change_are_told_and_asked_for_anew(program: Program, admin: Admin) -> None:
+    changed = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+    with Scripted("one", tools=("a",)) as one, Scripted("two", tools=("b",)) as two:
+        agency = Agency(admin, {"one": one.url, "two": two.url})
+        with Agent(agency.url(program), agency.key.text) as agent:
+            agent.begin()
+            assert agent.names() == ["a", "b"]
+            one.tools.append("c")
+            said = [changed, {"jsonrpc": "2.0", "id": 5, "result": {"content": []}}]
+            events = b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in said)
+            one.say = lambda message: (
+                (200, "text/event-stream", events) if (message.get("params") or {}).get("name") == "a" else None
+            )
+            told = agent.post({"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {"name": "a"}})
+            assert messages(told)[0] == changed
+            assert agent.ask("tools/call", name="c")["content"][0]["text"] == "one: c"
