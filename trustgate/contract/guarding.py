@@ -20,6 +20,8 @@ _WORDLESS = frozenset(("embeddings", "rerank", "count", "models"))
 class GuardSettings(PolicySettings, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """The settings of every guard that asks a service."""
 
+    protocols = ("LLM", "MCP")
+
     inspect: Annotated[
         Literal["request", "response", "request_response"],
         Meta(description="Whether requests are judged, answers (whole ones and streams), or both."),

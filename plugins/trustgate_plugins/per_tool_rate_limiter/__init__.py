@@ -1,4 +1,5 @@
-"""How often each tool may run. A run is counted once, when its result first comes back in a conversation."""
+"""How often each tool may run. In a conversation with a model a run is counted once, when its result first comes back;
+a call of an MCP server's tool when it is made."""
 
 from hashlib import blake2b
 from math import ceil
@@ -34,6 +35,8 @@ def settings_type() -> type[PerToolRateLimiterSettings]:
 async def pre_request(
     ctx: RequestContext, settings: PerToolRateLimiterSettings, policy: PolicyRef, services: Services
 ) -> Verdict:
+    if ctx.operation.family == "mcp":
+        return await _call(ctx, settings, policy, services)
     if ctx.operation.family != "chat" or not ctx.body.may_speak_of_tools():
         return None
     prompt = ctx.body.prompt()
@@ -61,6 +64,20 @@ async def pre_request(
 
     edits = ctx.body.reader().without_tools(ctx.body.json(), drop)
     return Proceed(body=ctx.body.edited(edits), kept=kept or None, details={"removed": sorted(gone)})
+
+
+async def _call(
+    ctx: RequestContext, settings: PerToolRateLimiterSettings, policy: PolicyRef, services: Services
+) -> Verdict:
+    for call in ctx.body.prompt().calls if ctx.operation.name == "tools/call" else ():
+        rule = settings.rule_of(call.name)
+        if rule is None:
+            continue
+        takes = _takes(_counter(ctx, policy), call.name, rule)
+        allowances = await services.limiter.take_all(takes)
+        wait = max((max(each.retry_after, 0.001) for each in allowances if not each.allowed), default=0.0)
+        return _deny(call.name, rule, wait, policy) if wait else Proceed(kept=[(takes, "")])
+    return None
 
 
 @hookimpl
@@ -97,7 +114,8 @@ async def refund(services: Services, kept: list[Counted]) -> None:
 async def _give_back(services: Services, counted: list[Counted]) -> None:
     for takes, key in counted:
         await services.limiter.refund_all(takes)
-        await services.cache.delete(key)
+        if key:
+            await services.cache.delete(key)
 
 
 def _counter(ctx: RequestContext, policy: PolicyRef) -> str:

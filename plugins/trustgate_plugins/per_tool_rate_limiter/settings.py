@@ -39,6 +39,7 @@ class PerToolRateLimiterSettings(PolicySettings, frozen=True, kw_only=True, forb
     """Limits how often each tool runs: the gateway counts the results that come back with the conversations."""
 
     title: ClassVar[str] = "Per-tool rate limiter"
+    protocols = ("LLM", "MCP")
     modes = ("enforce", "observe")
     mandatory: ClassVar[frozenset[str]] = frozenset({"pre_request", "pre_response"})
 

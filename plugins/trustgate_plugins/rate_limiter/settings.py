@@ -92,6 +92,7 @@ class RateLimiterSettings(PolicySettings, frozen=True, kw_only=True, forbid_unkn
     """At most so many requests in any window of time, or at a time, for whomever it counts."""
 
     title: ClassVar[str] = "Rate limiter"
+    protocols = ("LLM", "MCP")
     rewrites: ClassVar[bool] = False
     modes: ClassVar[tuple[Literal["enforce", "throttle", "observe"], ...]] = ("enforce", "throttle", "observe")
     on_error: ClassVar[Literal["deny", "allow"]] = "allow"

@@ -34,6 +34,7 @@ class RegexReplaceSettings(PolicySettings, frozen=True, kw_only=True, forbid_unk
     """Replaces what matches a pattern in requests, in answers, or in both, also while an answer is still coming."""
 
     title: ClassVar[str] = "Regex replace"
+    protocols = ("LLM", "MCP")
     group = "Guardrails"
 
     target: Annotated[

@@ -15,6 +15,7 @@ class RequestSizeLimiterSettings(PolicySettings, frozen=True, kw_only=True, forb
     """Refuses requests that are too large, in bytes, characters or tokens, before anybody is paid to read them."""
 
     title: ClassVar[str] = "Request size limiter"
+    protocols = ("LLM", "MCP")
     rewrites: ClassVar[bool] = False
     mandatory: ClassVar[frozenset[str]] = frozenset({"pre_request"})
 

@@ -1,0 +1,175 @@
+"""Policies on what agents do: before a tool runs and on what it gives back, streamed or not; and what is told of it."""
+
+import json
+from base64 import b64encode
+from typing import Any
+
+import pytest
+
+from tests.e2e.program import Admin, Program, until
+
+from .kit import Agency, Agent
+from .scripted import Scripted
+
+SIGNED = "whsec_" + b64encode(b"a secret of thirty-two bytes, yes").decode()
+
+
+@pytest.fixture
+def one() -> Any:
+    with Scripted("one", tools=("look", "touch")) as one:
+        yield one
+
+
+@pytest.fixture(params=["JSON", "events"])
+def answering(one: Scripted, request: pytest.FixtureRequest) -> Scripted:
+    """A server whose tools say what they were given, in either way of answering."""
+
+    def say(message: dict[str, Any]) -> tuple[int, str, bytes] | None:
+        if message.get("method") != "tools/call":
+            return None
+        text = json.dumps(message["params"].get("arguments"))
+        found = {"content": [{"type": "text", "text": f"{message['params']['name']} got {text}, call 555-1234"}]}
+        body = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": found}).encode()
+        if request.param == "JSON":
+            return 200, "application/json", body
+        progress = b'data: {"jsonrpc":"2.0","method":"notifications/progress","params":{}}\n\n'
+        return 200, "text/event-stream", progress + b"data: " + body + b"\n\n"
+
+    one.say = say
+    return one
+
+
+def test_calls_are_counted_and_lists_are_not(program: Program, admin: Admin, one: Scripted) -> None:
+    agency = Agency(admin, {"one": one.url})
+    agency.gateway.policy("rate_limiter", agency.consumer, limit=2, window="1h")
+    with Agent(agency.url(program), agency.key.text) as agent:
+        agent.begin()
+        for _ in range(5):
+            assert agent.names() == ["look", "touch"]
+        assert [agent.ask("tools/call", name="look")["content"][0]["text"] for _ in range(2)] == ["one: look"] * 2
+        told = agent.post({"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": {"name": "look"}})
+        refused = told.json()["error"]
+        assert (told.status_code, refused["code"], refused["data"]["code"]) == (200, -32004, "rate_limit_exceeded")
+        assert 3000 < refused["data"]["retry_after_seconds"] <= 3700
+        assert int(told.headers["retry-after"]) > 3000
+        assert told.headers["x-ratelimit-consumer-remaining"] == "0"
+        assert one.methods.count("tools/call") == 2
+
+
+def test_each_tool_is_counted_by_itself_when_it_is_called(program: Program, admin: Admin, one: Scripted) -> None:
+    agency = Agency(admin, {"one": one.url})
+    rules = [{"tool": "lo*", "windows": [{"duration": "1h", "max": 1}]}]
+    agency.gateway.policy("per_tool_rate_limiter", agency.consumer, rules=rules)
+    with Agent(agency.url(program), agency.key.text) as agent:
+        agent.begin()
+        assert "content" in agent.ask("tools/call", name="look")
+        refused = agent.ask("tools/call", name="look")
+        assert (refused["code"], refused["data"]["code"]) == (-32004, "tool_rate_limit_exceeded")
+        assert all("content" in agent.ask("tools/call", name="touch") for _ in range(3))
+
+
+def test_what_goes_to_a_tool_and_comes_back_is_rewritten(program: Program, admin: Admin, answering: Scripted) -> None:
+    agency = Agency(admin, {"one": answering.url})
+    patterns = [{"pattern": r"\d{3}-\d{4}", "replacement": "[number]"}, {"pattern": "secret", "replacement": "***"}]
+    agency.gateway.policy("regex_replace", agency.consumer, target="both", rules=patterns)
+    with Agent(agency.url(program), agency.key.text) as agent:
+        agent.begin()
+        found = agent.ask("tools/call", name="look", arguments={"to": "my secret", "n": 3})
+        assert found["content"][0]["text"] == 'look got {"to": "my ***", "n": 3}, call [number]'
+
+
+def test_a_guard_refuses_before_the_tool_runs_and_what_it_gives_back(
+    program: Program, admin: Admin, answering: Scripted
+) -> None:
+    def judge(question: dict[str, Any]) -> tuple[int, str, bytes]:
+        texts = [each["text"] for each in question["texts"]]
+        bad = any("ATTACK" in text or "EXFILTRATE" in text for text in texts)
+        said = {"action": "deny", "code": "attack", "message": "No attacks here."} if bad else {"action": "allow"}
+        return 200, "application/json", json.dumps(said).encode()
+
+    with Scripted("guard") as service:
+        service.say = judge
+        agency = Agency(admin, {"one": answering.url})
+        agency.gateway.policy("webhook_guard", agency.consumer, url=service.url, secret=SIGNED)
+        with Agent(agency.url(program), agency.key.text) as agent:
+            agent.begin()
+            refused = agent.ask("tools/call", name="look", arguments={"q": "ATTACK"})
+            assert (refused["code"], refused["message"]) == (-32001, "No attacks here.")
+            assert answering.methods.count("tools/call") == 0
+            assert "content" in agent.ask("tools/call", name="look", arguments={"q": "fine"})
+            usual = answering.say
+
+            def poisoned(message: dict[str, Any]) -> Any:
+                if message.get("method") != "tools/call":
+                    return usual(message)
+                status, kind, body = usual(message)  # type: ignore[misc]
+                return status, kind, body.replace(b"got", b"EXFILTRATE")
+
+            answering.say = poisoned
+            refused = agent.ask("tools/call", name="look", arguments={"q": "fine"})
+            assert (refused["code"], "EXFILTRATE" in json.dumps(refused)) == (-32001, False)
+
+
+def test_a_policy_for_models_is_not_for_agents(program: Program, admin: Admin, one: Scripted) -> None:
+    agency = Agency(admin, {"one": one.url})
+    body = {"name": "t", "slug": "token_rate_limiter", "settings": {"aggregate": {"max": 1, "time_window": "1h"}}}
+    made = admin.done("POST", agency.gateway.path("/policies"), body)
+    told = admin.call("POST", agency.gateway.path(f"/consumers/{agency.consumer}/policies/{made['id']}"))
+    assert (told.status_code, "serves LLM consumers" in told.text) == (422, True)
+    admin.done("POST", agency.gateway.path(f"/policies/{made['id']}/global"))
+    with Agent(agency.url(program), agency.key.text) as agent:
+        agent.begin()
+        assert "content" in agent.ask("tools/call", name="look"), "and a global one is not asked"
+
+
+def test_every_request_is_told_of_and_no_secret(program: Program, admin: Admin, one: Scripted) -> None:
+    target = {"url": one.url, "auth": {"mode": "static", "header": "X-Key", "value": "a-secret-of-the-server"}}
+    agency = Agency(admin, {"one": target})
+    agency.gateway.policy("rate_limiter", agency.consumer, limit=1, window="1h")
+    with Agent(agency.url(program), agency.key.text) as agent:
+        agent.begin()
+        assert one.headers[-1]["x-key"] == "a-secret-of-the-server"
+        assert agency.key.text not in json.dumps(one.headers), "the caller's key is for the gateway alone"
+
+        def told(method: str, **given: Any) -> Any:
+            message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": given}
+            return until(lambda: program.event(agent.post(message).headers["x-ag-trace-id"]))
+
+        event = told("tools/call", name="look")
+        assert (event["kind"], event["request"]["operation"], event["status"]["code"]) == ("mcp", "mcp.tool", 200)
+        said = event["mcp"]
+        assert (said["method"], said["tool"], said["server_name"]) == ("tools/call", "look", "one")
+        assert said["protocol_version"] == "2025-11-25"
+        assert event["attempts"][0]["registry_id"] == agency.registries["one"] == said["registry_id"]
+        assert event["consumer"]["id"] == agency.consumer
+        assert event["policy_chain"][0]["decision"] == "allowed"
+        refused = told("tools/call", name="look")
+        assert (refused["status"]["code"], refused["mcp"]["rpc_error_code"]) == (429, -32004)
+        assert refused["policy_chain"][0]["decision"] == "block"
+        assert told("tools/list")["request"]["operation"] == "mcp.discovery"
+    everything = json.dumps(program.events()) + program.stderr + program.stdout
+    assert "a-secret-of-the-server" not in everything
+    assert agency.key.text not in everything
+
+
+def test_a_callers_own_token_goes_to_whom_it_is_for_and_to_nobody_else(
+    program: Program, admin: Admin, one: Scripted
+) -> None:
+    import jwt  # noqa: PLC0415
+
+    auth = {"mode": "passthrough", "expected_audience": "https://one.example.com"}
+    agency = Agency(admin, {"one": {"url": one.url, "auth": auth}})
+    right, wrong = (
+        jwt.encode({"sub": "ann", "aud": audience}, "k" * 32, algorithm="HS256")
+        for audience in ("https://one.example.com", "https://other.example.com")
+    )
+    with Agent(agency.url(program), agency.key.text) as agent:
+        for token, why in (("", "needs a bearer token"), (wrong, "is not for one"), ("opaque", "says whom it is for")):
+            agent.headers["authorization"] = f"Bearer {token}" if token else ""
+            refused = agent.begin()
+            assert (refused["code"], why in refused["message"]) == (-32603, True), refused
+            assert one.asked == []
+        agent.headers["authorization"] = f"Bearer {right}"
+        agent.begin()
+        assert agent.names() == ["look", "touch"]
+        assert one.headers[-1]["authorization"] == f"Bearer {right}"
