@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import subprocess
 import sys
 import threading
@@ -97,7 +98,7 @@ class Agent:
         }
         told = self.post({"jsonrpc": "2.0", "id": "hello", "method": "initialize", "params": hello})
         assert told.status_code == 200, told.text
-        answer = told.json()
+        answer = messages(told)[-1]
         if "error" in answer:
             return answer["error"]
         self.headers["mcp-session-id"] = told.headers["mcp-session-id"]
@@ -120,8 +121,6 @@ class Agent:
 
 def messages(told: httpx.Response) -> list[Any]:
     """Return the messages of an answer, of either kind."""
-    import json  # noqa: PLC0415
-
     if told.headers["content-type"].startswith("text/event-stream"):
         lines = [line for line in told.text.splitlines() if line.startswith("data:")]
         return [json.loads(line[5:]) for line in lines if line[5:].strip()]
