@@ -5,7 +5,7 @@ import time
 import httpx
 import pytest
 
-from tests.e2e.program import Admin, Program, free_ports
+from tests.e2e.program import Admin, Program, free_ports, until
 
 from .kit import Agency, Agent
 from .scripted import Scripted
@@ -172,3 +172,20 @@ def test_what_a_broken_server_says_is_no_answer_and_reaches_nobody(
                 assert "one" in told.text
             one.say = lambda _: None
             assert agent.ask("tools/call", name="look")["content"], "and the next one is served"
+
+
+def test_a_server_that_keeps_failing_is_left_alone_and_tried_again(program: Program, admin: Admin) -> None:
+    with Scripted("one") as one:
+        agency = Agency(admin, {"one": one.url})
+        with Agent(agency.url(program), agency.key.text) as agent:
+            agent.begin()
+            one.dead = True
+            for _ in range(3):
+                assert "did not answer" in agent.ask("tools/call", name="look")["message"]
+            asked = len(one.asked)
+            refused = agent.ask("tools/call", name="look")
+            assert (refused["code"], "is not asked for another" in refused["message"]) == (-32603, True)
+            assert len(one.asked) == asked
+            one.dead = False
+            found = until(lambda: agent.ask("tools/call", name="look").get("content"), patience=10)
+            assert found[0]["text"] == "one: look"

@@ -1,6 +1,8 @@
 """Servers as they are reached: where, with what proof, for how long. And one exchange with one of them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
+from time import monotonic
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -21,6 +23,7 @@ from trustgate.contract.upstream import (
     Upstream,
     UpstreamFailure,
 )
+from trustgate.forwarding.circuits import Circuits
 from trustgate.mcp.messages import Json, decode, is_message
 from trustgate.providers.credentials import Credentials
 
@@ -29,6 +32,7 @@ ACCEPTED: Final = (b"accept", b"application/json, text/event-stream")
 JSON_BODY: Final = (b"content-type", b"application/json")
 CONNECT: Final = 10.0
 UNAUTHORIZED: Final = 401
+BROKEN: Final = 500
 DAY: Final = 86_400.0
 
 
@@ -173,6 +177,7 @@ class Speaker:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._circuits: Circuits[str] = Circuits()
 
     async def say(
         self,
@@ -202,14 +207,32 @@ class Speaker:
         return incoming
 
     async def _send(self, server: Server, call: Call) -> Incoming:
+        """Send a call, unless its server keeps failing. A stream that somebody listens to says nothing of that."""
+        circuit, began = self._circuits.of(server.stamp), monotonic()
+        if not circuit.enter():
+            raise Away(f"{server.name} keeps failing and is not asked for another {circuit.closed_for:.1f} s")
         try:
             if server.credential is not None:
                 call = await server.credential.authorise(call)
-            return Incoming(server, await self._transport.send(call))
+            incoming = Incoming(server, await self._transport.send(call))
         except UpstreamFailure as failure:
+            circuit.failed()
             raise _away(server, failure) from None
         except CannotAuthorise as error:
+            circuit.left()
             raise Away(f"{server.name} cannot be asked: {error}") from None
+        except asyncio.CancelledError:
+            # whoever gave up after the time that it may take has seen a failure; who left earlier knows nothing
+            (circuit.failed if call.method == "POST" and self._late(server, began) else circuit.left)()
+            raise
+        if incoming.status >= BROKEN:
+            circuit.failed()
+        else:
+            circuit.succeeded()
+        return incoming
+
+    def _late(self, server: Server, began: float) -> bool:
+        return monotonic() - began > server.discovery / 2
 
 
 def _away(server: Server, failure: UpstreamFailure) -> Away:

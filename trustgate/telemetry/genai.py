@@ -58,7 +58,7 @@ def measured(event: Event) -> Iterator[Measured]:
 
     The model of one that failed is not told of: callers make such names up.
     """
-    if not event.attempts:
+    if not event.attempts or event.mcp is not None:
         return
     last = event.attempts[-1]
     failure = "" if last.outcome == "success" else last.failure or str(last.status_code)

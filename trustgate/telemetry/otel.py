@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from trustgate.contract.event import Attempt, Event
+from trustgate.contract.event import Attempt, Event, EventMcp
 
 Names = Literal["1.36", "latest"]
 """`latest` is what OTEL_SEMCONV_STABILITY_OPT_IN=gen_ai_latest_experimental asks for."""
@@ -75,6 +75,8 @@ def log_attributes(event: Event) -> dict[str, Any]:
         said["trustgate.usage.reasoning_output_tokens"] = usage.reasoning_output_tokens
     if cost is not None:
         said |= _cost(event)
+    if event.mcp is not None:
+        said |= _mcp(event.mcp)
     if event.policy_chain:
         said["trustgate.policy_chain"] = _json(event.policy_chain)
     if event.attempts:
@@ -103,12 +105,16 @@ def request_attributes(event: Event) -> dict[str, Any]:
     }
     if event.cost is not None:
         said |= _cost(event)
+    if event.mcp is not None:
+        said |= _mcp(event.mcp)
     return {name: value for name, value in said.items() if value not in ("", None)}
 
 
 def attempt_attributes(event: Event, attempt: Attempt, names: Names, *, last: bool) -> dict[str, Any]:
     """Return the attributes of the span of one attempt; what was used is said of the one that answered."""
     latest = names == "latest"
+    if event.mcp is not None:
+        return _mcp(event.mcp) | {"trustgate.registry.id": attempt.registry_id, "trustgate.outcome": attempt.outcome}
     provider = provider_name(attempt.provider)
     said: dict[str, Any] = {
         "gen_ai.operation.name": operation_name(event.request.operation),
@@ -137,6 +143,8 @@ def attempt_attributes(event: Event, attempt: Attempt, names: Names, *, last: bo
 
 def attempt_name(event: Event) -> str:
     """Return the name of the span of an attempt."""
+    if event.mcp is not None:
+        return f"{event.mcp.method} {event.mcp.tool or event.mcp.prompt}".strip()
     operation = operation_name(event.request.operation)
     return f"{operation} {event.request.model}".strip()
 
@@ -193,3 +201,19 @@ def operation_name(ours: str) -> str:
 
 def _json(value: Sequence[Any]) -> str:
     return msgspec.json.encode(value, enc_hook=str).decode()
+
+
+def _mcp(told: EventMcp) -> dict[str, Any]:
+    """Return what was asked of MCP servers. https://opentelemetry.io/docs/specs/semconv/gen-ai/mcp/"""
+    said: dict[str, Any] = {
+        "mcp.method.name": told.method,
+        "mcp.protocol.version": told.protocol_version,
+        "mcp.resource.uri": told.resource_uri,
+        "gen_ai.tool.name": told.tool,
+        "gen_ai.prompt.name": told.prompt,
+        "gen_ai.operation.name": "execute_tool" if told.tool else "",
+        "server.address": told.host,
+        "rpc.response.status_code": str(told.rpc_error_code) if told.rpc_error_code else "",
+        "trustgate.mcp.server": told.server_name,
+    }
+    return {name: value for name, value in said.items() if value}
