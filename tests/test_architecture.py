@@ -16,7 +16,7 @@ from trustgate.planes.probes import PATHS
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "trustgate").rglob("*.py"))
 DOCUMENTS = [path for path in ROOT.rglob("*.md") if not {".venv", "peers", "results", "node_modules"} & set(path.parts)]
-UNSTEPPED = {"contract", "config", "state", "storage", "explaining", "planes"}
+UNSTEPPED = {"contract", "config", "state", "storage", "explaining", "mcp", "planes"}
 
 
 def _text(path: str) -> str:

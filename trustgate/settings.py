@@ -222,8 +222,8 @@ def _settings(read: Reader) -> Settings:
         admin_token=read.text("TRUSTGATE_ADMIN_TOKEN"),
         data_dir=Path(read.text("TRUSTGATE_DATA_DIR", "var")),
         gateway_base_domain=read.text("GATEWAY_BASE_DOMAIN", "llm.localhost").lower(),
-        mcp_allowed_hosts=_names(read, "MCP_ALLOWED_HOSTS"),
-        mcp_allowed_origins=_names(read, "MCP_ALLOWED_ORIGINS"),
+        mcp_allowed_hosts=_names(read.text("MCP_ALLOWED_HOSTS")),
+        mcp_allowed_origins=_names(read.text("MCP_ALLOWED_ORIGINS")),
         plugins=read.words("TRUSTGATE_PLUGINS"),
         log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         log_format=read.choice("LOG_FORMAT", "json", ("json", "text")),
@@ -300,8 +300,8 @@ def _secret_key(read: Reader) -> str:
     return key
 
 
-def _names(read: Reader, name: str) -> frozenset[str]:
-    return frozenset(each.strip().lower() for each in read.text(name).split(",") if each.strip())
+def _names(told: str) -> frozenset[str]:
+    return frozenset(each.strip().lower() for each in told.split(",") if each.strip())
 
 
 def _ports(read: Reader) -> Ports:

@@ -59,7 +59,7 @@ def enter(snapshot: Snapshot, headers: Mapping[bytes, bytes], path: str, base: s
         if found["gateway"]:
             by_path = snapshot.by_slug(found["gateway"])
             if by_path is None or (named is not None and named is not by_path):
-                raise Refused("gateway_not_found", f'There is no gateway "{found["gateway"]}" here.', status=404)
+                raise Refused("consumer_not_found", f'There is no gateway "{found["gateway"]}" here.', status=404)
             named = by_path
         admitted = admit(snapshot, named, found["consumer"], _key(headers), kind="MCP")
     except Refused as refused:

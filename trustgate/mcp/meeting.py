@@ -42,10 +42,14 @@ class Meeting:
         known = await self._sessions.up(asking.caller, asking.owner, server.registry_id)
         if known is None:
             known = await self.greet(asking, server, *self._hello(asking))
-            if known.revision != STATELESS:
-                await self._say_initialized(asking, server, known)
-            await self._sessions.meet(asking.caller, asking.owner, server.registry_id, known)
+            await self.keep(asking, server, known)
         return known
+
+    async def keep(self, asking: Asking, server: Server, up: Up) -> None:
+        """Remember how a server was met, and tell it that it was."""
+        if up.revision != STATELESS:
+            await self._say_initialized(asking, server, up)
+        await self._sessions.meet(asking.caller, asking.owner, server.registry_id, up)
 
     async def again(self, asking: Asking, server: Server) -> Up:
         """Meet a server anew that has forgotten the caller. Raises Away, Wrong."""

@@ -44,4 +44,4 @@ async def test_a_policy_that_cannot_serve_a_consumer_is_not_attached_to_it(api: 
 async def test_the_catalogue_says_whom_a_policy_serves(api: Api) -> None:
     groups = (await api.ok("GET", "/v1/policies-catalog"))["groups"]
     serves = {item["slug"]: item["supported_protocols"] for group in groups for item in group["items"]}
-    assert serves == {"tools_only": ["MCP"], "rate_limiter": ["LLM"]}
+    assert serves == {"tools_only": ["MCP"], "rate_limiter": ["LLM", "MCP"]}

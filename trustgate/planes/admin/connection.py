@@ -7,10 +7,12 @@ Rule 3: no unit of the store is open while the upstream is asked.
 
 import asyncio
 import time
-from typing import Annotated, Final, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from msgspec import Meta, Struct
 
+from trustgate.config.mcp import McpTarget
 from trustgate.config.records import ProviderAuth, Registry
 from trustgate.contract.context import Dialect
 from trustgate.contract.target import Target
@@ -20,6 +22,7 @@ from trustgate.planes.admin.plane import AdminServices
 from trustgate.planes.admin.services import gateways, registries
 from trustgate.planes.admin.services.auth_forms import AuthForm, checked_auth
 from trustgate.planes.admin.services.fields import checked_id
+from trustgate.planes.admin.services.mcp import checked_target
 from trustgate.planes.admin.services.problems import invalid
 from trustgate.planes.admin.services.registries import ProviderOptions
 from trustgate.planes.admin.wire import Id
@@ -34,12 +37,15 @@ Stage = Literal["connectivity", "authentication", "provider", "unsupported"]
 
 
 class TryConnection(Struct, frozen=True, kw_only=True):
-    """Either a stored registry, or `provider`, `provider_options` and `auth` as they would be stored."""
+    """A stored registry; or `provider`, `provider_options` and `auth`, or `mcp_target`, as they would be stored."""
+
+    exact: ClassVar[Mapping[str, Any]] = {"mcp_target": McpTarget}
 
     registry_id: Id | None = None
     provider: str | None = None
     provider_options: ProviderOptions | None = None
     auth: AuthForm | None = None
+    mcp_target: McpTarget | None = None
 
 
 class Connection(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -64,6 +70,10 @@ class Verdict(Struct, frozen=True, kw_only=True):
 async def try_connection(services: AdminServices, ask: Ask[TryConnection, Nothing]) -> Connection:
     """Return what the provider says. Raises Refused when there is nothing to ask."""
     registry = await _registry(services, ask)
+    if registry.type == "MCP":
+        from trustgate.planes.admin.agents import try_server  # noqa: PLC0415 - which needs what is here
+
+        return await try_server(services, registry)
     provider = registries.checked_provider(services.tools, registry.provider)
     started = time.monotonic()
     if issubclass(provider.options_type, Options):
@@ -83,12 +93,15 @@ async def try_connection(services: AdminServices, ask: Ask[TryConnection, Nothin
 async def _registry(services: AdminServices, ask: Ask[TryConnection, Nothing]) -> Registry:
     """Return the registry to try, as it is stored or as it would be."""
     form = ask.body
-    inline = (form.provider, form.provider_options, form.auth) != (None, None, None)
+    inline = (form.provider, form.provider_options, form.auth, form.mcp_target) != (None, None, None, None)
     if inline == (form.registry_id is not None):
-        raise invalid("send either registry_id, or provider with provider_options and auth")
+        raise invalid("send either registry_id, or provider with provider_options and auth, or mcp_target")
     async with services.store.read() as unit:
         work = services.work(unit, ask.who)
         await gateways.visible(work, ask.gateway)
+        if form.mcp_target is not None:
+            target = checked_target(form.mcp_target, None)
+            return Registry(id="", gateway_id="", name="the server", type="MCP", mcp_target=target)
         if form.registry_id is None:
             return _inline(services, form)
         return await registries.get(work, ask.gateway, checked_id("registry_id", form.registry_id))

@@ -28,6 +28,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str, str]]] = {
     "invalid_filter": (422, "What was sent cannot be taken.", "invalid active parameter"),
     "result_too_large": (422, "What was sent cannot be taken.", "grouped registry view supports at most 200 …"),
     "internal_error": (500, "It broke on our side; the log names the request id.", ""),
+    "bad_gateway": (502, "Somebody else did not answer.", "The tools cannot be read: … did not answer within 5 s."),
     "unavailable": (503, "Not now.", "the Postgres database … cannot be reached: check …"),
     "not_ready": (503, "Not now.", ""),
 }
@@ -56,6 +57,14 @@ REQUESTS: Final[Mapping[str, Mapping[str, Any]]] = {
             "auth": {"type": "none"},
         },
         "built in": {"name": "echo", "provider": "echo"},
+        "an MCP server": {
+            "name": "docs",
+            "type": "MCP",
+            "mcp_target": {
+                "url": "https://mcp.example.com/mcp",
+                "auth": {"mode": "static", "header": "Authorization", "value": "Bearer your-token"},
+            },
+        },
     },
     "updateRegistry": {"another key": {"auth": {"type": "api_key", "api_key": {"api_key": "sk-your-key"}}}},
     "testConnection": {

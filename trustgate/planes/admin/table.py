@@ -3,6 +3,7 @@
 from typing import Final
 
 from trustgate.planes.admin import (
+    agents,
     auths,
     catalogs,
     consumers,
@@ -21,6 +22,7 @@ from trustgate.planes.admin.operation import Operation
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *gateways.OPERATIONS,
     *registries.OPERATIONS,
+    *agents.OPERATIONS,
     *consumers.OPERATIONS,
     *auths.OPERATIONS,
     *policies.OPERATIONS,
