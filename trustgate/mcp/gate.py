@@ -9,6 +9,7 @@ from trustgate.config.snapshot import Snapshot, Tenant
 from trustgate.contract.errors import Refused
 from trustgate.contract.ports import Cache, StateUnavailable
 from trustgate.contract.upstream import Header, Transport
+from trustgate.mcp import finding
 from trustgate.mcp.admission import METADATA, Doors, bearer, enter, metadata
 from trustgate.mcp.asking import EVENTS, JSON, Asking, Reply, refusal, whole
 from trustgate.mcp.composing import LISTS, Composer
@@ -155,6 +156,14 @@ class Gate:
             return await self._answered(asking)
         if not is_request(message):
             return await self._notified(asking)
+        return await self._judged(asking)
+
+    async def _judged(self, asking: Asking) -> Reply:
+        """Have policies judge a request, and ask. What an agent calls by way of `call_tool` is judged as what it is."""
+        message = asking.message
+        called = params(message).get("name") if message["method"] == "tools/call" else None
+        if asking.house.searches and called == finding.CALL:
+            asking.message = finding.unwrapped(message)
         return await self._police.judged(asking, self._asked)
 
     async def _stateless(self, asking: Asking) -> Reply:
@@ -172,7 +181,7 @@ class Gate:
         only = asking.house.transparent
         if message["method"] == "server/discover" and only is None:
             return await self._discovered(asking)
-        return await self._police.judged(asking, self._asked)
+        return await self._judged(asking)
 
     async def _initialize(self, asking: Asking) -> Reply:
         hello = params(asking.message)
@@ -282,6 +291,11 @@ class Gate:
         if method in LISTS:
             said = await self._composer.page(asking, method)
             answer = result(asking.id, _cacheable(said) if asking.stateless else said)
+            return whole(await edit(answer) if edit is not None else answer)
+        if house.searches and method == "tools/call" and params(asking.message).get("name") == finding.SEARCH:
+            tools, _ = await self._composer.listed(asking, "tool")
+            said = finding.found(tools, params(asking.message).get("arguments"))
+            answer = result(asking.id, {**said, "resultType": "complete"} if asking.stateless else said)
             return whole(await edit(answer) if edit is not None else answer)
         if method in BY_NAME:
             route = await self._composer.route(asking, BY_NAME[method], params(asking.message).get("name"))

@@ -28,12 +28,24 @@ class Route(Struct, frozen=True, kw_only=True):
 class House:
     """What configuration decides about one consumer, and which of its names lead where."""
 
-    __slots__ = ("_routes", "broken", "chains", "closed", "consumer", "holders", "servers", "toolkit", "transparent")
+    __slots__ = (
+        "_routes",
+        "broken",
+        "chains",
+        "closed",
+        "consumer",
+        "holders",
+        "searches",
+        "servers",
+        "toolkit",
+        "transparent",
+    )
 
     def __init__(self, consumer: Consumer, tenant: Tenant, parts: Parts) -> None:
         self.consumer = consumer
         self.toolkit: Toolkit = consumer.toolkit
         self.closed = consumer.fail_mode == "closed"
+        self.searches = consumer.tool_search
         self.servers: dict[str, Server] = {}
         self.broken: dict[str, str] = {}
         for binding in consumer.registries:
@@ -48,7 +60,8 @@ class House:
             Holder(registry_id=each.registry_id, name=each.name, prefix=each.prefix) for each in self.servers.values()
         ]
         only = next(iter(self.servers.values())) if len(self.servers) == 1 and not self.broken else None
-        self.transparent = only if only is not None and consumer.toolkit is None and not only.prefix else None
+        as_it_is = consumer.toolkit is None and not self.searches
+        self.transparent = only if only is not None and as_it_is and not only.prefix else None
         self.chains: Chains = compile_chains(
             [each for each in effective(tenant.policies.values(), consumer.id) if _serves(each.slug, parts)],
             parts.plugins,

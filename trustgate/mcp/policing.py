@@ -210,6 +210,7 @@ def _about(asking: Asking) -> EventMcp:
         resource_uri=given["uri"][:1000] if isinstance(given.get("uri"), str) else "",
         protocol_version=asking.session.revision if asking.session else ("2026-07-28" if asking.stateless else ""),
         rpc_error_code=asking.failure,
+        tokens_saved=asking.tokens_saved,
     )
 
 

@@ -85,7 +85,7 @@ async def test_routes_are_no_slugs(api: Api, world: World, slug: str) -> None:
         ({"headers": {"a": "b"}}, "headers is not supported by this version"),
         ({"roles": [UNKNOWN]}, "roles is not supported by this version"),
         ({"toolkit": [{"tool": "*"}]}, "toolkit[0]: missing the required field `registry_id`"),
-        ({"fail_mode": "closed"}, "toolkit and fail_mode are for consumers of type MCP"),
+        ({"fail_mode": "closed"}, "toolkit, fail_mode and tool_search are for consumers of type MCP"),
     ],
 )
 async def test_what_cannot_be_taken_is_refused_by_name(

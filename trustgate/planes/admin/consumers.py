@@ -46,6 +46,7 @@ class ConsumerView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model_policies: tuple[ModelPolicy, ...] = ()
     toolkit: tuple[ToolkitEntry, ...] | None = None
     fail_mode: Literal["open", "closed"] = "open"
+    tool_search: bool = False
     created_at: Time
     updated_at: Time
 
@@ -92,6 +93,7 @@ def view(consumer: Consumer) -> ConsumerView:
         model_policies=consumer.model_policies,
         toolkit=consumer.toolkit,
         fail_mode=consumer.fail_mode,
+        tool_search=consumer.tool_search,
         created_at=consumer.created_at,
         updated_at=consumer.updated_at,
     )

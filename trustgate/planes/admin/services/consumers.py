@@ -71,6 +71,10 @@ Toolkit = Annotated[
     list[ToolkitEntry],
     Meta(max_length=10_000, description="What a consumer of type MCP may use; `[]` is nothing, absent is everything."),
 ]
+ToolSearch = Annotated[
+    bool,
+    Meta(description="For type MCP: show `search_tools` and `call_tool` in the place of all tools."),
+]
 FailMode = Annotated[
     Literal["", "open", "closed"],
     Meta(description="Whether a list is short where a server is away, or refused."),
@@ -97,6 +101,7 @@ class UpdateConsumer(Struct, frozen=True, kw_only=True):
     model_policies: Rules | None = None
     toolkit: Toolkit | None = None
     fail_mode: FailMode | None = None
+    tool_search: ToolSearch | None = None
 
 
 class CreateConsumer(Struct, frozen=True, kw_only=True):
@@ -119,6 +124,7 @@ class CreateConsumer(Struct, frozen=True, kw_only=True):
     model_policies: Rules | None = None
     toolkit: Toolkit | None = None
     fail_mode: FailMode | None = None
+    tool_search: ToolSearch | None = None
 
 
 async def get(work: Work, gateway_id: str, consumer_id: str) -> Consumer:
@@ -152,6 +158,7 @@ async def create(work: Work, gateway_id: str, form: CreateConsumer) -> Consumer:
         model_policies=_model_policies(form.model_policies or [], form.registries or []),
         toolkit=None if form.toolkit is None else tuple(form.toolkit),
         fail_mode=form.fail_mode or "open",
+        tool_search=form.tool_search is True,
         created_at=now,
         updated_at=now,
     )
@@ -203,6 +210,8 @@ async def _changes(work: Work, before: Consumer, form: UpdateConsumer) -> dict[s
         changes["toolkit"] = tuple(form.toolkit)
     if form.fail_mode:
         changes["fail_mode"] = form.fail_mode
+    if form.tool_search is not None:
+        changes["tool_search"] = form.tool_search
     return changes
 
 
@@ -210,8 +219,8 @@ def _checked_whole(consumer: Consumer) -> Consumer:
     """Return the consumer if all that it has goes with its type, and with what is attached. Raises Refused."""
     _check_rules(consumer)
     if consumer.type == "LLM":
-        if consumer.toolkit is not None or consumer.fail_mode != "open":
-            raise invalid("toolkit and fail_mode are for consumers of type MCP: leave them out")
+        if consumer.toolkit is not None or consumer.fail_mode != "open" or consumer.tool_search:
+            raise invalid("toolkit, fail_mode and tool_search are for consumers of type MCP: leave them out")
         return consumer
     usual = structs.replace(consumer, **{name: _USUAL[name] for name in _OF_LLM})
     if usual != consumer:
