@@ -1,17 +1,48 @@
 """A caller of one revision before a server of another, and servers that ask callers something."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.e2e.program import Admin, Program, until
+from tests.contracts.redis_server import RedisServer
+from tests.e2e.program import HOST, Admin, Program, running, until
 
 from .kit import Agency, Agent, messages
 from .scripted import Scripted
 
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+
+
+def test_what_is_asked_is_answered_by_way_of_any_process(tmp_path: Path) -> None:
+    redis = RedisServer()
+    redis.start()
+    variables = {"REDIS_HOST": HOST, "REDIS_PORT": str(redis.port), "REDIS_TIMEOUT": "5s"}
+    folder = tmp_path / "data"
+    try:
+        with Stateless() as modern, running("run", folder=folder, variables=variables) as first:
+            second = Program("mcp", folder=folder, secret=first.secret, variables=variables).start()
+            with first.admin() as admin:
+                agency = Agency(admin, {"one": modern.url})
+            with Agent(agency.url(first), agency.key.text) as agent:
+                agent.begin(elicitation={})
+                message = {"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": {"name": "ask"}}
+                with httpx.stream(
+                    "POST", agent.url, json=message, headers=agent.headers, trust_env=False, timeout=20
+                ) as told:
+                    lines = (json.loads(line[5:]) for line in told.iter_lines() if line.startswith("data:"))
+                    question = next(lines)
+                    answer = {"action": "accept", "content": {"name": "Ann"}}
+                    agent.url = agency.url(second)
+                    until(lambda: agent.post({"jsonrpc": "2.0", "id": 1, "method": "ping"}).status_code == 200 or None)
+                    heard = agent.post({"jsonrpc": "2.0", "id": question["id"], "result": answer})
+                    assert heard.status_code == 202
+                    assert next(lines)["result"]["content"][0]["text"] == "hello Ann"
+            assert second.stop() == 0
+    finally:
+        redis.close()
 
 
 class Stateless(Scripted):
@@ -74,6 +105,11 @@ def test_what_a_server_without_sessions_needs_to_know_is_asked(program: Program,
                 assert question["method"] == "elicitation/create"
                 assert question["params"]["message"] == "Who?"
                 answer = {"action": "accept", "content": {"name": "Ann"}}
+                with Agent(agent.url, agency.key.text) as other:
+                    other.begin(elicitation={})
+                    forged = {"action": "accept", "content": {"name": "Mallory"}}
+                    told_off = other.post({"jsonrpc": "2.0", "id": question["id"], "result": forged})
+                    assert told_off.status_code == 202, "and it changes nothing"
                 heard = agent.post({"jsonrpc": "2.0", "id": question["id"], "result": answer})
                 assert heard.status_code == 202
                 final = next(lines)

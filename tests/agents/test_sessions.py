@@ -227,6 +227,16 @@ def test_bad_input_is_refused_and_nothing_hangs(
         assert one.asked == []
 
 
+def test_what_is_kept_of_a_client_is_bounded(program: Program, admin: Admin) -> None:
+    with Scripted("one") as one:
+        agency = Agency(admin, {"one": one.url})
+        with Agent(agency.url(program), agency.key.text) as agent:
+            hello = {"protocolVersion": "2025-11-25", "capabilities": {"x": "y" * 70_000}, "clientInfo": {}}
+            told = agent.post({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello})
+            assert (told.status_code, told.json()["error"]["code"]) == (413, -32600)
+            assert one.asked == []
+
+
 STATELESS = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},

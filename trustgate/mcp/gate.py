@@ -48,6 +48,7 @@ from trustgate.parts import Parts
 
 SESSION: Final = b"mcp-session-id"
 MOST_BYTES: Final = 8 * 1024 * 1024
+MOST_HELLO: Final = 64 * 1024
 DAY: Final = 86_400.0
 BY_NAME: Final[dict[str, Kind]] = {"tools/call": "tool", "prompts/get": "prompt"}
 BY_URI: Final = ("resources/read", "resources/subscribe", "resources/unsubscribe")
@@ -185,6 +186,9 @@ class Gate:
 
     async def _initialize(self, asking: Asking) -> Reply:
         hello = params(asking.message)
+        if len(asking.raw) > MOST_HELLO:
+            text = f"A client says who it is in at most {MOST_HELLO} bytes: sessions are kept."
+            raise Wrong(INVALID_REQUEST, text, status=413)
         wanted = hello.get("protocolVersion")
         revision = wanted if wanted in WITH_SESSIONS else NEWEST_WITH_SESSIONS
         ups = await self._greeted(asking, revision, hello)
@@ -246,7 +250,7 @@ class Gate:
 
     async def _answered(self, asking: Asking) -> Reply:
         """The caller answers what a server asked."""
-        if await self._relay.hear(asking.message):
+        if await self._relay.hear(asking):
             return Reply(status=202)
         server, message = asking.house.transparent, asking.message
         if server is None:

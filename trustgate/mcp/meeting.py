@@ -25,6 +25,7 @@ from trustgate.mcp.sessions import Sessions, Up
 _ids = count(1)
 US: Final[Json] = {"name": "trustgate", "version": "1.0"}
 GONE: Final = 404
+MOST_SAID: Final = 256 * 1024
 
 
 class Meeting:
@@ -74,6 +75,8 @@ class Meeting:
         if answer is not None and "result" in answer:
             said = answer["result"]
             spoken = said.get("protocolVersion") if isinstance(said, dict) else None
+            if len(encode(said)) > MOST_SAID:
+                raise Away(f"{server.name} says more of itself than the {MOST_SAID} bytes that are kept")
             if spoken not in WITH_SESSIONS:
                 raise Away(f"{server.name} speaks a revision that is not known here")
             return Up(session=session, revision=spoken, said=said)

@@ -94,16 +94,20 @@ class Relay:
         finally:
             await incoming.aclose()
 
-    async def hear(self, message: Json) -> bool:
-        """Take the answer to something that the gateway asked a caller. Returns whether it was one."""
-        key = message["id"]
-        if not isinstance(key, str) or not key.startswith(ASKED):
+    async def hear(self, asking: Asking) -> bool:
+        """Take the answer to something that the gateway asked this session. Returns whether it is such an answer.
+
+        One that nobody waits for, here or in another process, is kept nowhere: callers could fill the cache with them.
+        """
+        message_id = asking.message["id"]
+        if not isinstance(message_id, str) or not message_id.startswith(ASKED):
             return False
+        key = _key(asking, message_id)
         waiting = self._waiting.get(key)
         if waiting is not None and not waiting.done():
-            waiting.set_result(message)
-        else:
-            await self._cache.set(_answer_key(key), encode(message), ttl=PATIENCE)
+            waiting.set_result(asking.message)
+        elif await self._cache.get(key) is not None:
+            await self._cache.set(f"{key}:answer", encode(asking.message), ttl=PATIENCE)
         return True
 
     async def _stream(
@@ -158,7 +162,7 @@ class Relay:
                 for key, request in (needs.get("inputRequests") or {}).items():
                     question = {"jsonrpc": "2.0", "id": f"{ASKED}{token_hex(12)}", **request}
                     yield _framed(question)
-                    told[key] = await self._await(question["id"])
+                    told[key] = await self._await(_key(asking, question["id"]))
                 given: Json = {**params(message), "inputResponses": told}
                 if "requestState" in needs:
                     given["requestState"] = needs["requestState"]
@@ -176,17 +180,19 @@ class Relay:
     async def _await(self, key: str) -> Json:
         """Wait for the caller's answer, to whichever process it comes."""
         waiting = self._waiting[key] = asyncio.get_running_loop().create_future()
+        await self._cache.set(key, b"1", ttl=PATIENCE)
         try:
             async with asyncio.timeout(PATIENCE):
                 while not waiting.done():
                     await asyncio.wait((waiting,), timeout=LOOK)
-                    if not waiting.done() and (raw := await self._cache.get(_answer_key(key))) is not None:
-                        await self._cache.delete(_answer_key(key))
+                    if not waiting.done() and (raw := await self._cache.get(f"{key}:answer")) is not None:
+                        await self._cache.delete(f"{key}:answer")
                         waiting.set_result(decode(raw))
         except TimeoutError:
             raise Away("the caller did not answer what the server asked") from None
         finally:
             del self._waiting[key]
+            await self._cache.delete(key)
         answer = waiting.result()
         if "error" in answer:
             said = answer["error"] if isinstance(answer["error"], dict) else {}
@@ -240,8 +246,9 @@ class Relay:
         return raw
 
 
-def _answer_key(key: str) -> str:
-    return f"mcp_answer:{key}"
+def _key(asking: Asking, message_id: str) -> str:
+    """Return under what a question waits: nobody answers what another session was asked."""
+    return f"{asking.caller.gateway_id}:mcp_question:{asking.owner}:{message_id}"
 
 
 def _one(raw: bytes) -> Json | None:
