@@ -146,7 +146,7 @@ def test_a_proxy_that_is_killed_loses_nothing_that_was_on_disk(kafka: KafkaServe
     until(settled)
     on_disk = [
         line.split(b"\t", 2)[1].decode()
-        for segment in (folder / "spool").glob("*/*.events")
+        for segment in sorted((folder / "spool").glob("*/*.events"))
         for line in segment.read_bytes().splitlines()
     ]
     program.kill()
@@ -157,7 +157,11 @@ def test_a_proxy_that_is_killed_loses_nothing_that_was_on_disk(kafka: KafkaServe
         until(lambda: after.metrics()["trustgate_spool_bytes"] == 0 or None, patience=30)
     arrived = Counter(dict(record.headers)["trace_id"].decode() for record in records)
     assert not set(on_disk) - set(arrived)
-    assert max(arrived.values()) == 1
+    # what the broker had, and died before it said so, is the head of what waits: nobody alive knows that it arrived
+    twice = {trace_id for trace_id, times in arrived.items() if times > 1}
+    assert max(arrived.values()) <= 2
+    assert twice == set(on_disk[: len(twice)])
+    assert len(twice) < len(on_disk)
 
 
 def test_an_event_that_the_broker_will_not_have_is_counted_and_holds_nothing_up(folder: Path) -> None:
