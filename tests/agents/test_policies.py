@@ -76,6 +76,7 @@ def test_what_goes_to_a_tool_and_comes_back_is_rewritten(program: Program, admin
         agent.begin()
         found = agent.ask("tools/call", name="look", arguments={"to": "my secret", "n": 3})
         assert found["content"][0]["text"] == 'look got {"to": "my ***", "n": 3}, call [number]'
+        assert answering.asked[-1]["params"]["arguments"] == {"to": "my ***", "n": 3}, "and the server saw no more"
 
 
 def test_a_guard_refuses_before_the_tool_runs_and_what_it_gives_back(

@@ -43,6 +43,7 @@ class Asking:
         "house",
         "message",
         "raw",
+        "rewritten",
         "session",
         "stateless",
         "targets",
@@ -54,6 +55,7 @@ class Asking:
         self.headers = headers
         self.message: Json = {}
         self.raw = b""
+        self.rewritten = False
         self.caller: Caller
         self.house: House
         self.session: Session | None = None
@@ -64,6 +66,10 @@ class Asking:
         self.failure = 0
         self.tokens_saved = 0
         self.tool = ""
+
+    def become(self, message: Json) -> None:
+        """Be another message from here on: what the caller sent is not what a server is sent."""
+        self.message, self.raw, self.rewritten = message, encode(message), True
 
     @property
     def id(self) -> Any:

@@ -164,7 +164,7 @@ class Gate:
         message = asking.message
         called = params(message).get("name") if message["method"] == "tools/call" else None
         if asking.house.searches and called == finding.CALL:
-            asking.message = finding.unwrapped(message)
+            asking.become(finding.unwrapped(message))
         return await self._police.judged(asking, self._asked)
 
     async def _stateless(self, asking: Asking) -> Reply:
@@ -356,7 +356,8 @@ class Gate:
         for again in (False, True):
             worded = self._meeting.worded(asking, up, message)
             headers = [*self._meeting.headers(up, worded), *proof(server, asking.bearer)]
-            if up.revision == STATELESS:
+            # headers that repeat arguments go with those arguments: a policy may have taken out what they say
+            if up.revision == STATELESS and not asking.rewritten:
                 headers += [pair for pair in asking.headers.items() if pair[0].startswith(b"mcp-param-")]
             body = asking.raw if worded is asking.message else encode(worded)
             incoming = await self._speaker.say(server, "POST", body, headers=headers, within=server.patience)

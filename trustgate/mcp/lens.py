@@ -1,7 +1,7 @@
 """What policies read in calls of tools and in what they give back, and how they change it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -17,6 +17,15 @@ from trustgate.contract.prompt import (
     Unreadable,
 )
 
+_SAID: Final[Mapping[str, frozenset[str]]] = {
+    "content": frozenset({"text"}),
+    "contents": frozenset({"text"}),
+    "messages": frozenset({"text"}),
+    "inputRequests": frozenset({"text", "message"}),
+    "structuredContent": frozenset(),
+}
+"""Where a result says something, and under which names; none is all that is text."""
+
 
 class CallLens:
     """Reads the parameters of `tools/call`, `prompts/get` and `resources/read`."""
@@ -28,7 +37,8 @@ class CallLens:
         arguments = body.get("arguments") or {}
         pieces = [
             Piece(path=path, text=text, role="user", kind="tool_arguments", message=0)
-            for path, text in _texts(arguments, ("arguments",))
+            for name in ("arguments", "inputResponses")
+            for path, text in _texts(body.get(name), (name,))
         ]
         if isinstance(body.get("uri"), str):
             pieces.append(Piece(path=("uri",), text=body["uri"], role="user", kind="tool_arguments", message=0))
@@ -61,12 +71,13 @@ class ResultLens:
     def read(self, raw: bytes) -> AnswerParts:
         """Return what a tool gives back."""
         found = msgspec.json.decode(raw)
+        if not isinstance(found, dict):
+            raise Unreadable("the result is no object")
         return AnswerParts(
             pieces=tuple(
                 Piece(path=path, text=text, role="tool", kind="tool_result", message=0)
-                for name in ("content", "structuredContent", "contents", "messages")
-                if name in found
-                for path, text in _texts(found[name], (name,), only=None if name == "structuredContent" else "text")
+                for name, only in _SAID.items()
+                for path, text in _texts(found.get(name), (name,), only=only)
             )
         )
 
@@ -82,10 +93,10 @@ class ResultLens:
 CALL, RESULT = CallLens(), ResultLens()
 
 
-def _texts(value: Any, path: Path, *, only: str | None = None) -> Iterator[tuple[Path, str]]:
-    """Yield the texts in a value with their places: all of them, or those under one name."""
+def _texts(value: Any, path: Path, *, only: frozenset[str] = frozenset()) -> Iterator[tuple[Path, str]]:
+    """Yield the texts in a value with their places: all of them, or those under some names."""
     if isinstance(value, str):
-        if only is None or path[-1] == only:
+        if not only or path[-1] in only:
             yield path, value
     elif isinstance(value, dict):
         for name, child in value.items():

@@ -25,6 +25,8 @@ from trustgate.telemetry.trace import Trace, start_trace
 JUDGED: Final = frozenset(
     ("tools/call", "prompts/get", "resources/read", "tools/list", "prompts/list", "resources/list")
 )
+SEEN: Final = ("name", "arguments", "uri", "inputResponses")
+"""The parameters that policies see: what a caller says, and what it answers when a server needs to know more."""
 LEFT: Final = 499
 """The status of a request whose caller did not wait, as nginx has it."""
 SILENT: Final = frozenset(("ping",))
@@ -101,7 +103,7 @@ class Police:
                 return _stopped(asking, ruling)
             if ruling.ctx.body.raw is not ctx.body.raw:
                 given = {**params(asking.message), **msgspec.json.decode(ruling.ctx.body.raw)}
-                asking.message = {**asking.message, "params": {**given, **_name(asking.message)}}
+                asking.become({**asking.message, "params": {**given, **_name(asking.message)}})
         reply = await ask(asking, self._edit(asking, account) if chains.pre_response else None)
         return msgspec.structs.replace(reply, headers=(*reply.headers, *extra)) if extra else reply
 
@@ -216,7 +218,7 @@ def _about(asking: Asking) -> EventMcp:
 
 def _context(asking: Asking, trace_id: str) -> RequestContext:
     message = asking.message
-    given = {name: value for name, value in params(message).items() if name in ("name", "arguments", "uri")}
+    given = {name: value for name, value in params(message).items() if name in SEEN}
     return RequestContext(
         id=trace_id,
         started=perf_counter(),
