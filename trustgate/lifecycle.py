@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final
 
 from trustgate.admission.form import check_media, check_size
 from trustgate.admission.operation import Asked, ask
@@ -20,6 +20,7 @@ from trustgate.browsing import allow_browser, preflight
 from trustgate.carrying import JSON, Carrier
 from trustgate.choosing import Chooser, deadline, wanting
 from trustgate.config.snapshot import Snapshot
+from trustgate.config.watch import Fresh
 from trustgate.contract.context import Body, Operation, RequestContext
 from trustgate.contract.errors import Refused
 from trustgate.contract.ports import StateUnavailable
@@ -28,6 +29,7 @@ from trustgate.contract.sse import SSE
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import Transport
 from trustgate.contract.verdict import Answer, Deny
+from trustgate.enforcement.afterwards import Afterwards
 from trustgate.enforcement.chain import Chains
 from trustgate.enforcement.run import Ruling, Runner
 from trustgate.forwarding.choice import Choice
@@ -52,14 +54,6 @@ STEPS: Final = ("admission", "enforcement", "forwarding", "providers", "relay", 
 log = logging.getLogger("trustgate.lifecycle")
 
 __all__ = ["STEPS", "Arrival", "CallerLeft", "Exchange", "Lifecycle"]
-
-
-class Fresh(Protocol):
-    """Knows whether the configuration was proved to be the newest lately enough."""
-
-    @property
-    def fresh(self) -> bool:
-        """Say so."""
 
 
 class Lifecycle:
@@ -89,7 +83,7 @@ class Lifecycle:
         self._keep = keep
         self._ready = Ready(Snapshot(), parts)
         self._watched: Fresh | None = None
-        self._afterwards: set[asyncio.Task[None]] = set()
+        self._afterwards = Afterwards()
         self._idle: asyncio.Event | None = None
         self.in_flight = 0
 
@@ -144,15 +138,9 @@ class Lifecycle:
         record.client_disconnected = disconnected
         exchange.leave()
         account(exchange, disconnected=disconnected)
-        left = (
-            None if exchange.caller is None or exchange.ctx is None else self._settle(exchange, exchange.caller.chains)
-        )
-        if left is None:
-            self._close(exchange)
-            return
-        task = asyncio.create_task(self._close_after(left, exchange))
-        self._afterwards.add(task)
-        task.add_done_callback(self._afterwards.discard)
+        caller = exchange.caller
+        waits = () if caller is None or exchange.ctx is None else self._settle(exchange, caller.chains)
+        self._afterwards.then(waits, partial(self._close, exchange))
 
     async def idle(self) -> None:
         """Return once no request is under way."""
@@ -162,13 +150,12 @@ class Lifecycle:
 
     async def settled(self) -> None:
         """Return once every policy has heard of the requests that have ended."""
-        while self._afterwards:
-            await asyncio.gather(*self._afterwards, return_exceptions=True)
+        await self._afterwards.settled()
 
-    def _settle(self, exchange: Exchange, chains: Chains) -> Awaitable[None] | None:
+    def _settle(self, exchange: Exchange, chains: Chains) -> Sequence[Awaitable[None] | None]:
         """Tell the policies how it ended. Returns what they wait for, where they wait for something."""
         if not chains.post_response and not (chains.refund and exchange.trail.kept):
-            return None
+            return ()
         ctx, trail = exchange.ctx, exchange.trail
         assert ctx is not None, "no policy has run without a context"
         waits = []
@@ -178,18 +165,10 @@ class Lifecycle:
             outcome = outcome_of(exchange, self._parts.services.pricing)
             answer = partial(answer_of, exchange)
             waits.append(self._runner.post_response(chains, ctx, outcome, answer, trail))
-        exchange.record.findings = tuple(trail.findings)
-        left = [each for each in waits if each is not None]
-        return _one_by_one(left) if left else None
-
-    async def _close_after(self, left: Awaitable[None], exchange: Exchange) -> None:
-        try:
-            await left
-        finally:
-            exchange.record.findings = tuple(exchange.trail.findings)
-            self._close(exchange)
+        return waits
 
     def _close(self, exchange: Exchange) -> None:
+        exchange.record.findings = tuple(exchange.trail.findings)
         exchange.record.close_with(self._emit)
         if self._keep is not None:
             self._keep(exchange)
@@ -378,11 +357,6 @@ def _made(operation: Operation, forwarded: Forwarded, reply: Whole | Passing) ->
     if forwarded.proof is not None:
         return "" if forwarded.spoken.translated else made(operation, forwarded.proof.begun)
     return made(operation, reply.body) if isinstance(reply, Whole) and reply.status < BAD else ""
-
-
-async def _one_by_one(left: Sequence[Awaitable[None]]) -> None:
-    for each in left:
-        await each
 
 
 PROVED: Final = frozenset(("chat", "embeddings", "rerank", "count"))

@@ -197,7 +197,6 @@ def account(exchange: Exchange, *, disconnected: bool) -> None:
     """What is known only at the end."""
     record = exchange.record
     record.attempts = tuple(exchange.attempts)
-    record.findings = tuple(exchange.trail.findings)
     reply = exchange.reply
     if isinstance(reply, Passing):
         _account_stream(record, reply, exchange.forwarded_from)

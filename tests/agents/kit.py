@@ -17,10 +17,12 @@ ACCEPT = "application/json, text/event-stream"
 
 
 @contextlib.contextmanager
-def everything() -> Iterator[str]:
-    """Serve the server that has something of everything; yield its address."""
+def serving(*command: str, env: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Run a server of which one word is its port, as `PORT` in its arguments or environment; yield its address."""
     (port,) = free_ports(1)
-    process = subprocess.Popen([sys.executable, "-W", "ignore", "-m", "tests.agents.everything", str(port)])
+    words = [word.replace("PORT", str(port)) for word in command]
+    known = {name: value.replace("PORT", str(port)) for name, value in env.items()} if env is not None else None
+    process = subprocess.Popen(words, env=known, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://{HOST}:{port}/mcp"
     try:
         until(lambda: _answers(url), patience=20, what="the server answers")
@@ -28,6 +30,11 @@ def everything() -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+def everything() -> contextlib.AbstractContextManager[str]:
+    """Serve the server that has something of everything."""
+    return serving(sys.executable, "-W", "ignore", "-m", "tests.agents.everything", "PORT")
 
 
 def _answers(url: str) -> bool:
@@ -113,6 +120,14 @@ class Agent:
         told = self.post({"jsonrpc": "2.0", "id": self._next, "method": method, "params": given})
         message = [each for each in messages(told) if each.get("id") == self._next][-1]
         return message["result"] if "result" in message else message["error"]
+
+    @contextlib.contextmanager
+    def asking(self, method: str, **given: Any) -> Iterator[Iterator[Any]]:
+        """Ask, and yield what comes as it comes: the answer may need something of us first."""
+        self._next += 1
+        message = {"jsonrpc": "2.0", "id": self._next, "method": method, "params": given}
+        with httpx.stream("POST", self.url, json=message, headers=self.headers, trust_env=False, timeout=20) as told:
+            yield (json.loads(line[5:]) for line in told.iter_lines() if line.startswith("data:") and line[5:].strip())
 
     def names(self, kind: str = "tools") -> list[str]:
         """Return the names of a list."""

@@ -8,6 +8,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 Json = dict[str, Any]
+Say = Callable[[Json], tuple[int, str, bytes] | None]
+"""What answers instead: a status, a content type and a body; None leaves it to the script."""
+
+
+def events(*messages: Json, mark: str = "", name: str = "") -> Say:
+    """Return what answers calls of tools, or of the one of that name, with these messages as events."""
+    first = f"id: {mark}\n".encode() if mark else b""
+    said = b"".join(first + b"data: " + json.dumps(each).encode() + b"\n\n" for each in messages)
+
+    def say(message: Json) -> tuple[int, str, bytes] | None:
+        called = message.get("method") == "tools/call" and message["params"]["name"]
+        return (200, "text/event-stream", said) if called and name in ("", called) else None
+
+    return say
 
 
 class Scripted:
@@ -25,7 +39,7 @@ class Scripted:
         self.asked: list[Json] = []
         self.headers: list[dict[str, str]] = []
         self.sessions: set[str] = set()
-        self.say: Callable[[Json], tuple[int, str, bytes] | None] = lambda _: None
+        self.say: Say = lambda _: None
         self.dead = False
         self.hangs = threading.Event()
         handler = type("Handler", (_Handler,), {"server_": self})

@@ -4,35 +4,27 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.contracts.redis_server import RedisServer
-from tests.e2e.program import HOST, Admin, Program, running, until
+from tests.e2e.program import Admin, Program, running, until
 
 from .kit import Agency, Agent, messages
-from .scripted import Scripted
-
-META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+from .scripted import Scripted, events
+from .stateless import META, Stateless
 
 
 def test_what_is_asked_is_answered_by_way_of_any_process(tmp_path: Path) -> None:
-    redis = RedisServer()
-    redis.start()
-    variables = {"REDIS_HOST": HOST, "REDIS_PORT": str(redis.port), "REDIS_TIMEOUT": "5s"}
     folder = tmp_path / "data"
-    try:
-        with Stateless() as modern, running("run", folder=folder, variables=variables) as first:
+    with RedisServer() as redis, Stateless() as modern:
+        variables = redis.variables()
+        with running("run", folder=folder, variables=variables) as first:
             second = Program("mcp", folder=folder, secret=first.secret, variables=variables).start()
             with first.admin() as admin:
                 agency = Agency(admin, {"one": modern.url})
             with Agent(agency.url(first), agency.key.text) as agent:
                 agent.begin(elicitation={})
-                message = {"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": {"name": "ask"}}
-                with httpx.stream(
-                    "POST", agent.url, json=message, headers=agent.headers, trust_env=False, timeout=20
-                ) as told:
-                    lines = (json.loads(line[5:]) for line in told.iter_lines() if line.startswith("data:"))
+                with agent.asking("tools/call", name="ask") as lines:
                     question = next(lines)
                     answer = {"action": "accept", "content": {"name": "Ann"}}
                     agent.url = agency.url(second)
@@ -41,42 +33,6 @@ def test_what_is_asked_is_answered_by_way_of_any_process(tmp_path: Path) -> None
                     assert heard.status_code == 202
                     assert next(lines)["result"]["content"][0]["text"] == "hello Ann"
             assert second.stop() == 0
-    finally:
-        redis.close()
-
-
-class Stateless(Scripted):
-    """A server that speaks 2026-07-28 and nothing else. Its tool `ask` needs to know a name first."""
-
-    def __init__(self) -> None:
-        super().__init__("modern", tools=("look", "ask"))
-        self.say = self.speak
-
-    def speak(self, message: dict[str, Any]) -> tuple[int, str, bytes]:
-        headers, method = self.headers[-1], message.get("method", "")
-        if headers.get("mcp-protocol-version") != "2026-07-28" or "mcp-session-id" in headers:
-            wrong = {"code": -32022, "message": "Unsupported protocol version", "data": {"supported": ["2026-07-28"]}}
-            return 400, "application/json", json.dumps({"jsonrpc": "2.0", "id": 1, "error": wrong}).encode()
-        assert headers["mcp-method"] == method
-        given = message["params"]
-        assert given["_meta"]["io.modelcontextprotocol/protocolVersion"] == "2026-07-28"
-        found: dict[str, Any] = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
-        if method == "server/discover":
-            found |= {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
-        elif method == "tools/list":
-            found |= self.answer(message)
-        elif given["name"] == "ask" and "inputResponses" not in given:
-            form = {"message": "Who?", "requestedSchema": {"type": "object", "properties": {}}}
-            asked = {"name": {"method": "elicitation/create", "params": form}}
-            found = {"resultType": "input_required", "inputRequests": asked, "requestState": "s1"}
-        elif given["name"] == "ask":
-            assert given["requestState"] == "s1"
-            who = given["inputResponses"]["name"]["content"]["name"]
-            found |= {"content": [{"type": "text", "text": f"hello {who}"}]}
-        else:
-            found |= self.answer(message)
-        body = {"jsonrpc": "2.0", "id": message["id"], "result": found}
-        return 200, "application/json", json.dumps(body).encode()
 
 
 @pytest.mark.parametrize("revision", ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"])
@@ -96,11 +52,7 @@ def test_what_a_server_without_sessions_needs_to_know_is_asked(program: Program,
         agency = Agency(admin, {"one": modern.url})
         with Agent(agency.url(program), agency.key.text) as agent:
             agent.begin(elicitation={})
-            message = {"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": {"name": "ask"}}
-            with httpx.stream(
-                "POST", agent.url, json=message, headers=agent.headers, trust_env=False, timeout=20
-            ) as told:
-                lines = (json.loads(line[5:]) for line in told.iter_lines() if line.startswith("data:"))
+            with agent.asking("tools/call", name="ask") as lines:
                 question = next(lines)
                 assert question["method"] == "elicitation/create"
                 assert question["params"]["message"] == "Who?"
@@ -113,8 +65,20 @@ def test_what_a_server_without_sessions_needs_to_know_is_asked(program: Program,
                 heard = agent.post({"jsonrpc": "2.0", "id": question["id"], "result": answer})
                 assert heard.status_code == 202
                 final = next(lines)
-            assert final["id"] == 9
             assert final["result"] == {"content": [{"type": "text", "text": "hello Ann"}]}
+
+
+def test_of_several_servers_the_one_that_needs_to_know_is_told(program: Program, admin: Admin) -> None:
+    with Stateless() as modern, Scripted("other", tools=("ask",)) as other:
+        agency = Agency(admin, {"one": modern.url, "two": other.url})
+        with Agent(agency.url(program), agency.key.text) as agent:
+            agent.begin(elicitation={})
+            with agent.asking("tools/call", name="one_ask") as lines:
+                question = next(lines)
+                answer = {"action": "accept", "content": {"name": "Ann"}}
+                assert agent.post({"jsonrpc": "2.0", "id": question["id"], "result": answer}).status_code == 202
+                assert next(lines)["result"]["content"][0]["text"] == "hello Ann"
+        assert [each["params"]["name"] for each in modern.asked if each["method"] == "tools/call"] == ["ask", "ask"]
 
 
 def test_callers_without_sessions_before_a_server_with(program: Program, admin: Admin) -> None:
@@ -142,9 +106,8 @@ def test_a_question_that_cannot_cross_is_refused_by_name(program: Program, admin
     with Scripted("one") as one:
         question = {"jsonrpc": "2.0", "id": "q", "method": "sampling/createMessage", "params": {}}
         final = {"jsonrpc": "2.0", "id": 1, "result": {"content": []}}
-        events = b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in (question, final))
         agency = Agency(admin, {"one": one.url})
-        one.say = lambda message: (200, "text/event-stream", events) if message.get("method") == "tools/call" else None
+        one.say = events(question, final)
         with Agent(agency.url(program), agency.key.text) as agent:
             given = {"name": "look", "_meta": META}
             told = agent.post(

@@ -4,12 +4,14 @@ import json
 from base64 import b64encode
 from typing import Any
 
+import jwt
 import pytest
 
 from tests.e2e.program import Admin, Program, until
 
 from .kit import Agency, Agent
 from .scripted import Scripted
+from .stateless import META, Stateless
 
 SIGNED = "whsec_" + b64encode(b"a secret of thirty-two bytes, yes").decode()
 
@@ -100,11 +102,9 @@ def test_a_guard_refuses_before_the_tool_runs_and_what_it_gives_back(
             assert "content" in agent.ask("tools/call", name="look", arguments={"q": "fine"})
             usual = answering.say
 
-            def poisoned(message: dict[str, Any]) -> Any:
-                if message.get("method") != "tools/call":
-                    return usual(message)
-                status, kind, body = usual(message)  # type: ignore[misc]
-                return status, kind, body.replace(b"got", b"EXFILTRATE")
+            def poisoned(message: dict[str, Any]) -> tuple[int, str, bytes] | None:
+                said = usual(message)
+                return said and (said[0], said[1], said[2].replace(b"got", b"EXFILTRATE"))
 
             answering.say = poisoned
             refused = agent.ask("tools/call", name="look", arguments={"q": "fine"})
@@ -156,8 +156,6 @@ def test_every_request_is_told_of_and_no_secret(program: Program, admin: Admin, 
 def test_a_callers_own_token_goes_to_whom_it_is_for_and_to_nobody_else(
     program: Program, admin: Admin, one: Scripted
 ) -> None:
-    import jwt  # noqa: PLC0415
-
     auth = {"mode": "passthrough", "expected_audience": "https://one.example.com"}
     agency = Agency(admin, {"one": {"url": one.url, "auth": auth}})
     right, wrong = (
@@ -174,3 +172,48 @@ def test_a_callers_own_token_goes_to_whom_it_is_for_and_to_nobody_else(
         agent.begin()
         assert agent.names() == ["look", "touch"]
         assert one.headers[-1]["authorization"] == f"Bearer {right}"
+
+
+def test_what_came_to_nothing_is_not_counted(program: Program, admin: Admin, one: Scripted) -> None:
+    agency = Agency(admin, {"one": one.url})
+    toolkit = [{"registry_id": agency.registries["one"], "tool": "look"}]
+    agency.set(toolkit=toolkit)
+    agency.gateway.policy("rate_limiter", agency.consumer, limit=2, window="1h", concurrency=9)
+    agency.gateway.policy("request_size_limiter", agency.consumer, allowed_payload_size=1, max_chars_per_request=60)
+    with Agent(agency.url(program), agency.key.text) as agent:
+        agent.begin()
+        for _ in range(3):
+            assert agent.ask("tools/call", name="touch")["code"] == -32001, "which its toolkit does not have"
+            large = agent.ask("tools/call", name="look", arguments={"text": "x" * 100})
+            assert (large["code"], large["data"]["code"]) == (-32001, "request_too_large")
+        assert ["content" in agent.ask("tools/call", name="look") for _ in range(3)] == [True, True, False]
+
+
+def test_what_a_tenant_bought_holds_for_agents_too(program: Program, admin: Admin, one: Scripted) -> None:
+    agency = Agency(admin, {"one": one.url})
+    plan = {"tier": "free", "burst_per_min": 3, "quota_per_month": 0, "max_instances": 9}
+    admin.done("PUT", agency.gateway.path(), {"entitlements": plan})
+    with Agent(agency.url(program), agency.key.text) as agent:
+        agent.begin()
+        assert all("content" in agent.ask("tools/call", name="look") for _ in range(3))
+        assert agent.ask("ping") == {}
+        told = agent.post({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "look"}})
+        assert (told.status_code, told.json()["error"]["code"]) == (200, -32004)
+        assert told.json()["error"]["data"] == {"code": "plan_limit_exceeded"}
+        assert int(told.headers["retry-after"]) > 0
+
+
+def test_headers_that_repeat_what_was_taken_out_go_with_it(program: Program, admin: Admin) -> None:
+    with Stateless() as modern:
+        agency = Agency(admin, {"one": modern.url})
+        agency.gateway.policy(
+            "regex_replace", agency.consumer, target="request", rules=[{"pattern": "secret", "replacement": "***"}]
+        )
+        with Agent(agency.url(program), agency.key.text) as agent:
+            for text, repeated in (("plain", "plain"), ("secret", None)):
+                headers = {"mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": "look"}
+                given = {"name": "look", "arguments": {"to": text}, "_meta": META}
+                message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": given}
+                assert agent.post(message, **headers, **{"mcp-param-to": text}).status_code == 200
+                assert modern.headers[-1].get("mcp-param-to") == repeated
+        assert "secret" not in json.dumps([modern.asked, modern.headers])

@@ -1,17 +1,14 @@
 """Sessions: bound to a key and a consumer, live, resumed anywhere; and what one caller's says nothing of to another."""
 
-import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.contracts.redis_server import RedisServer
-from tests.e2e.program import HOST, Admin, Program, running
+from tests.e2e.program import Admin, Program, running, until
 
 from .kit import Agency, Agent, messages
 from .scripted import Scripted
@@ -106,15 +103,9 @@ def test_progress_comes_before_the_end(program: Program, admin: Admin, server: s
         with Agent(agency.url(program), agency.key.text) as agent:
             agent.begin()
             asked = {"name": "slow", "arguments": {"seconds": 1}, "_meta": {"progressToken": "p"}}
-            message = {"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": asked}
-            with httpx.stream(
-                "POST", agent.url, json=message, headers=agent.headers, trust_env=False, timeout=20
-            ) as told:
+            with agent.asking("tools/call", **asked) as lines:
                 began = time.monotonic()
-                seen: list[tuple[float, Any]] = []
-                for line in told.iter_lines():
-                    if line.startswith("data:") and line[5:].strip():
-                        seen.append((time.monotonic() - began, json.loads(line[5:])))
+                seen = [(time.monotonic() - began, message) for message in lines]
             (early, progress), (late, answer) = seen[0], seen[-1]
             assert progress["method"] == "notifications/progress"
             assert early < 0.5 < late, "nobody waited for the end"
@@ -135,24 +126,15 @@ def test_a_caller_that_leaves_is_not_waited_for(program: Program, admin: Admin) 
                     trust_env=False,
                     timeout=1,
                 )
-            for _ in range(100):
-                if program.metrics("mcp")["trustgate_mcp_requests_in_flight"] == 0:
-                    break
-                time.sleep(0.05)
-            assert program.metrics("mcp")["trustgate_mcp_requests_in_flight"] == 0
+            until(lambda: program.metrics("mcp")["trustgate_mcp_requests_in_flight"] == 0 or None)
 
 
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    server = RedisServer()
-    server.start()
-    yield server
-    server.close()
+def test_sessions_go_on_when_the_process_that_began_them_is_killed(tmp_path: Path) -> None:
+    with RedisServer() as redis:
+        sessions_go_on(tmp_path / "data", redis.variables())
 
 
-def test_sessions_go_on_when_the_process_that_began_them_is_killed(redis: RedisServer, tmp_path: Path) -> None:
-    variables = {"REDIS_HOST": HOST, "REDIS_PORT": str(redis.port), "REDIS_TIMEOUT": "5s"}
-    folder = tmp_path / "data"
+def sessions_go_on(folder: Path, variables: dict[str, str]) -> None:
     with Scripted("one") as one, running("admin", folder=folder, variables=variables) as admin_plane:
         secret = admin_plane.secret
         first = Program("mcp", folder=folder, secret=secret, variables=variables).start()
@@ -179,11 +161,8 @@ def test_sessions_go_on_when_the_process_that_began_them_is_killed(redis: RedisS
 
 def until_known(program: Program, agent: Agent) -> None:
     """Wait until a process has heard of the consumer."""
-    for _ in range(100):
-        if agent.post({"jsonrpc": "2.0", "id": 0, "method": "x"}).status_code == 400:
-            return
-        time.sleep(0.05)
-    raise AssertionError(program.stderr[-2000:])
+    said = {"jsonrpc": "2.0", "id": 0, "method": "x"}
+    until(lambda: agent.post(said).status_code == 400 or None, what=f"{program.arguments} knows the consumer")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import time
 import warnings
 from importlib import import_module
 from pathlib import Path
+from typing import Self
 
 from trustgate.settings import RedisVariables
 
@@ -49,6 +50,17 @@ class RedisServer:
     def place(self, *, timeout: float = 5.0) -> RedisVariables:
         """Return how to reach it; patiently, unless a test is about impatience."""
         return RedisVariables(host="127.0.0.1", port=self._port, password=self._password, timeout=timeout)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment of a program that counts here; patiently."""
+        return {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(self._port), "REDIS_TIMEOUT": "5s"}
 
     def start(self, *, port: int | None = None) -> None:
         """Start, and wait until it listens. `port` 0 is for those that listen there with TLS only."""

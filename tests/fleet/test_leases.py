@@ -2,16 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
 import httpx
 import msgspec
-import pytest
 
 from tests.contracts.redis_server import RedisServer
-from tests.e2e.program import HOST, Program, running, until
+from tests.e2e.program import Program, running, until
 from tests.fleet.kit import ASKED, Town
 from trustgate.contract.ports import Standing
 from trustgate.state.redis_ledger import RedisLedger
@@ -21,14 +19,6 @@ from trustgate_plugins.token_rate_limiter.settings import TokenRateLimiterSettin
 
 SETTINGS = {"aggregate": {"max": 1_000_000, "time_window": "1h"}}
 UNDER_WAY = 20
-
-
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    server = RedisServer()
-    server.start()
-    yield server
-    server.close()
 
 
 def hang(program: Program, town: Town) -> None:
@@ -64,9 +54,12 @@ def standing(redis: RedisServer, who: str, *, later: float = 0.0) -> Standing:
     return asyncio.run(look())
 
 
-def test_what_a_killed_process_has_reserved_is_free_after_its_lease(redis: RedisServer, tmp_path: Path) -> None:
-    variables = {"REDIS_HOST": HOST, "REDIS_PORT": str(redis.port), "REDIS_TIMEOUT": "5s"}
-    with running("run", folder=tmp_path / "data", variables=variables) as program, program.admin() as admin:
+def test_what_a_killed_process_has_reserved_is_free_after_its_lease(tmp_path: Path) -> None:
+    with (
+        RedisServer() as redis,
+        running("run", folder=tmp_path / "data", variables=redis.variables()) as program,
+        program.admin() as admin,
+    ):
         town = Town(admin)
         policy = town.gateway.policy("token_rate_limiter", town.consumer, **SETTINGS)
         who = f"{town.gateway.id}:token_rate_limiter:{policy}:consumer:{town.consumer}"

@@ -3,15 +3,14 @@
 import json
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.agents import npm
-from tests.agents.kit import Agency
-from tests.e2e.program import HOST, Program, free_ports, running, until
+from tests.agents.kit import Agency, serving
+from tests.e2e.program import Program, running
 
 SERVER = str(npm.MODULES / "server-everything" / "dist" / "index.js")
 INSPECTOR = str(npm.MODULES / "inspector" / "clients" / "launcher" / "build" / "index.js")
@@ -22,27 +21,10 @@ def _installed() -> None:
     npm.install()
 
 
-@contextmanager
-def everything() -> Iterator[str]:
+def everything() -> AbstractContextManager[str]:
     """Serve the official example server on loopback."""
-    (port,) = free_ports(1)
-    env = npm.environment() | {"PORT": str(port)}
-    command = ["node", "--import", str(npm.FOLDER / "loopback.mjs"), SERVER, "streamableHttp"]
-    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://{HOST}:{port}/mcp"
-    try:
-        until(lambda: _answers(url), patience=20, what="the server answers")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, trust_env=False).status_code < 500
-    except httpx.TransportError:
-        return False
+    loopback = str(npm.FOLDER / "loopback.mjs")
+    return serving("node", "--import", loopback, SERVER, "streamableHttp", env=npm.environment() | {"PORT": "PORT"})
 
 
 @pytest.fixture(scope="module")

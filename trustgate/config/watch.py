@@ -5,12 +5,21 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
 from trustgate.config.snapshot import Snapshot
 from trustgate.config.source import ConfigSource
 
 TOLD = 4
 log = logging.getLogger("trustgate.config")
+
+
+class Fresh(Protocol):
+    """Knows whether the configuration was proved to be the newest lately enough."""
+
+    @property
+    def fresh(self) -> bool:
+        """Say so."""
 
 
 class Watch:

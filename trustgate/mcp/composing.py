@@ -11,7 +11,7 @@ from trustgate.contract.ports import Cache
 from trustgate.mcp import finding
 from trustgate.mcp.asking import Asking
 from trustgate.mcp.house import House, Route
-from trustgate.mcp.meeting import Meeting
+from trustgate.mcp.meeting import Meeting, in_time
 from trustgate.mcp.messages import DENIED, INTERNAL_ERROR, INVALID_PARAMS, RESOURCE_NOT_FOUND, Json, Wrong
 from trustgate.mcp.naming import FIELD, Kind, Offer, allowed, offers
 from trustgate.mcp.servers import Away, Server
@@ -27,7 +27,6 @@ _METHOD: Final[Mapping[Kind, tuple[str, str, str]]] = {
     kind: (method, field, "resources" if kind == "template" else field) for method, (kind, field) in LISTS.items()
 }
 MISSING: Final = "io.trustgate/missing"
-MOST_PAGES: Final = 100
 MONTH: Final = 30 * 86_400.0
 Missing = list[dict[str, str]]
 
@@ -44,13 +43,17 @@ class Composer:
         """Return all that a caller may use, and which servers could not be asked. Raises Wrong."""
         house = asking.house
         servers = list(house.servers.values())
-        found = await asyncio.gather(*(self._of(asking, server, kind) for server in servers))
+
+        async def ask(server: Server) -> list[Json]:
+            return await self._all(asking, server, kind)
+
+        found = await asyncio.gather(*(in_time(server, ask) for server in servers))
         listed: dict[str, Sequence[Json]] = {}
         missing: Missing = [{"registry": name, "reason": why} for name, why in house.broken.items()]
         away: set[str] = set()
         for server, items in zip(servers, found, strict=True):
-            if isinstance(items, str):
-                missing.append({"registry": server.name, "reason": items})
+            if isinstance(items, Exception):
+                missing.append({"registry": server.name, "reason": reason(items)})
                 away.add(server.registry_id)
                 known = await self._last_names(asking, server, kind)
                 listed[server.registry_id] = [{FIELD[kind]: name} for name in known]
@@ -130,31 +133,12 @@ class Composer:
             said["_meta"] = {MISSING: missing}
         return said
 
-    async def _of(self, asking: Asking, server: Server, kind: Kind) -> list[Json] | str:
-        """Return what a server has, or why nobody knows."""
-        try:
-            async with asyncio.timeout(server.discovery):
-                return await self._all(asking, server, kind)
-        except (Away, Wrong) as error:
-            return reason(error)
-        except TimeoutError:
-            return f"it did not answer within {server.discovery:g} s"
-
     async def _all(self, asking: Asking, server: Server, kind: Kind) -> list[Json]:
         method, field, capability = _METHOD[kind]
         up = await self._meeting.up(asking, server)
         if capability not in (up.said.get("capabilities") or {}):
             return []
-        items: list[Json] = []
-        cursor: Any = None
-        for _ in range(MOST_PAGES):
-            given: Json = {} if cursor is None else {"cursor": cursor}
-            page = await self._meeting.call(asking, server, method, given, within=server.discovery)
-            items += [item for item in page.get(field) or () if isinstance(item, dict)]
-            cursor = page.get("nextCursor")
-            if not cursor:
-                break
-        return items
+        return await self._meeting.all_pages(asking, server, method, field)
 
     def _check(self, house: House, missing: Missing, *, answered: int) -> None:
         if not house.servers and not house.broken:

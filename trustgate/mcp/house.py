@@ -34,6 +34,7 @@ class House:
         "chains",
         "closed",
         "consumer",
+        "gateway",
         "holders",
         "searches",
         "servers",
@@ -43,6 +44,7 @@ class House:
 
     def __init__(self, consumer: Consumer, tenant: Tenant, parts: Parts) -> None:
         self.consumer = consumer
+        self.gateway = tenant.gateway
         self.toolkit: Toolkit = consumer.toolkit
         self.closed = consumer.fail_mode == "closed"
         self.searches = consumer.tool_search

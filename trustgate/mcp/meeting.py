@@ -4,8 +4,10 @@ A caller's session has a session of its own at each server. Callers without sess
 older servers need.
 """
 
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from trustgate.contract.upstream import Header
 from trustgate.mcp.asking import Asking
@@ -23,8 +25,11 @@ from trustgate.mcp.servers import Away, Incoming, Server, Speaker, proof
 from trustgate.mcp.sessions import Sessions, Up
 
 _ids = count(1)
+T = TypeVar("T")
 US: Final[Json] = {"name": "trustgate", "version": "1.0"}
+INITIALIZED: Final[Json] = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 GONE: Final = 404
+MOST_PAGES: Final = 100
 MOST_SAID: Final = 256 * 1024
 
 
@@ -49,7 +54,8 @@ class Meeting:
     async def keep(self, asking: Asking, server: Server, up: Up) -> None:
         """Remember how a server was met, and tell it that it was."""
         if up.revision != STATELESS:
-            await self._say_initialized(asking, server, up)
+            incoming = await self.say(asking, server, up, INITIALIZED, within=server.discovery, whole=True)
+            await incoming.aclose()
         await self._sessions.meet(asking.caller, asking.owner, server.registry_id, up)
 
     async def again(self, asking: Asking, server: Server) -> Up:
@@ -66,7 +72,7 @@ class Meeting:
             if found is not None:
                 return found
         message = _request("initialize", {**hello, "protocolVersion": revision})
-        incoming = await self._say(asking, server, message, ())
+        incoming = await self.say(asking, server, None, message, within=server.discovery, whole=True)
         try:
             answer = await self._answer(incoming, message["id"])
             session = incoming.headers.get(b"mcp-session-id", b"").decode("latin-1")
@@ -92,7 +98,7 @@ class Meeting:
         up = await self.up(asking, server)
         for again in (False, True):
             message = self.worded(asking, up, _request(method, given))
-            incoming = await self._say(asking, server, message, self.headers(up, message), within=within)
+            incoming = await self.say(asking, server, up, message, within=within, whole=True)
             try:
                 if incoming.status == GONE and up.session and not again:
                     up = await self.again(asking, server)
@@ -108,6 +114,18 @@ class Meeting:
             return found if isinstance(found, dict) else {}
         raise Away(f"{server.name} forgets sessions as soon as they begin")
 
+    async def all_pages(self, asking: Asking, server: Server, method: str, field: str) -> list[Json]:
+        """Return what a server lists, however many pages that is. Raises Away, Wrong."""
+        items: list[Json] = []
+        given: Json = {}
+        for _ in range(MOST_PAGES):
+            page = await self.call(asking, server, method, given, within=server.discovery)
+            items += [item for item in page.get(field) or () if isinstance(item, dict)]
+            if not (cursor := page.get("nextCursor")):
+                break
+            given = {"cursor": cursor}
+        return items
+
     def worded(self, asking: Asking, up: Up, message: Json) -> Json:
         """Return a message in the words of the revision that a server speaks."""
         if up.revision != STATELESS or (asking.stateless and VERSION_KEY in (params(message).get("_meta") or {})):
@@ -121,10 +139,38 @@ class Meeting:
         }
         return {**message, "params": {**params(message), "_meta": meta}}
 
-    def headers(self, up: Up, message: Json) -> list[Header]:
+    async def say(
+        self,
+        asking: Asking,
+        server: Server,
+        up: Up | None,
+        message: Json | None = None,
+        *,
+        within: float,
+        method: str = "POST",
+        whole: bool = False,
+        raw: bytes = b"",
+        more: Sequence[Header] = (),
+    ) -> Incoming:
+        """Say something to a server as it was met (None: it is about to be), with the caller's proof. Raises Away.
+
+        `raw` is the message as it came, where it is; `more` are headers besides.
+        """
+        told = [*(self._headers(up, message) if up is not None else ()), *more, *proof(server, asking.bearer)]
+        body = raw or (encode(message) if message is not None else b"")
+        return await self._speaker.say(server, method, body, headers=told, within=within, whole=whole)
+
+    async def tell(self, asking: Asking, server: Server, message: Json) -> None:
+        """Tell a server with sessions something that needs no answer. Raises Away, Wrong."""
+        up = await self.up(asking, server)
+        if up.revision != STATELESS:
+            incoming = await self.say(asking, server, up, message, within=server.discovery, whole=True)
+            await incoming.aclose()
+
+    def _headers(self, up: Up, message: Json | None) -> list[Header]:
         """Return what headers say to a server beside a message."""
         if up.revision == STATELESS:
-            return envelope_headers(message)
+            return envelope_headers(message) if message is not None else []
         found = [(b"mcp-protocol-version", up.revision.encode())] if up.revision >= "2025-06-18" else []
         if up.session:
             found.append((b"mcp-session-id", up.session.encode("latin-1")))
@@ -137,8 +183,9 @@ class Meeting:
 
     async def _discover(self, asking: Asking, server: Server, revision: str) -> Up | None:
         """Ask a server whether it speaks the revision without sessions; None where it does not."""
-        message = self.worded(asking, Up(revision=STATELESS), _request("server/discover", {}))
-        incoming = await self._say(asking, server, message, envelope_headers(message))
+        supposed = Up(revision=STATELESS)
+        message = self.worded(asking, supposed, _request("server/discover", {}))
+        incoming = await self.say(asking, server, supposed, message, within=server.discovery, whole=True)
         try:
             answer = await self._answer(incoming, message["id"])
         finally:
@@ -150,18 +197,6 @@ class Meeting:
         usual = {"capabilities": {}, "serverInfo": {"name": server.name, "version": ""}}
         return Up(revision=STATELESS, said={**usual, **known, "protocolVersion": revision})
 
-    async def _say_initialized(self, asking: Asking, server: Server, up: Up) -> None:
-        message = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-        incoming = await self._say(asking, server, message, self.headers(up, message))
-        await incoming.aclose()
-
-    async def _say(
-        self, asking: Asking, server: Server, message: Json, headers: Any, *, within: float = 0.0
-    ) -> Incoming:
-        told = [*headers, *proof(server, asking.bearer)]
-        patience = within or server.discovery
-        return await self._speaker.say(server, "POST", encode(message), headers=told, within=patience, whole=True)
-
     async def _answer(self, incoming: Incoming, message_id: Any) -> Json | None:
         """Return the answer with that id; what comes before it is nobody's. Raises Away."""
         async for event in incoming.events():
@@ -171,6 +206,17 @@ class Meeting:
             if message is not None and "error" in message and message["id"] is None:
                 return message
         return None
+
+
+async def in_time(server: Server, ask: Callable[[Server], Awaitable[T]]) -> T | Exception:
+    """Ask a server something within the time that it has to say what it has; else return why there is no answer."""
+    try:
+        async with asyncio.timeout(server.discovery):
+            return await ask(server)
+    except (Away, Wrong) as error:
+        return error
+    except TimeoutError:
+        return Away(f"{server.name} did not answer within {server.discovery:g} s")
 
 
 def _request(method: str, given: Json) -> Json:

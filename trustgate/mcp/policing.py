@@ -1,34 +1,36 @@
 """What happens around a request: its policies before and after, its event, the headers that every answer has."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
 from time import perf_counter
 from typing import Any, Final, Protocol
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from trustgate.contract.context import AnswerView, Body, Operation, Outcome, RequestContext
 from trustgate.contract.event import Attempt, EventMcp
 from trustgate.contract.upstream import Header
 from trustgate.contract.verdict import Answer, Deny
+from trustgate.enforcement.afterwards import Afterwards
 from trustgate.enforcement.run import Ruling, Runner
 from trustgate.enforcement.trail import Trail
-from trustgate.mcp.asking import Asking, Reply, whole
+from trustgate.mcp.asking import Account, Asking, Reply, Way, whole
 from trustgate.mcp.lens import CALL, RESULT
 from trustgate.mcp.messages import DENIED, LIMITED, UNAVAILABLE, Json, Wrong, encode, params, result
 from trustgate.mcp.relaying import Edit
-from trustgate.mcp.revisions import NAMED
+from trustgate.mcp.revisions import NAMED, STATELESS
 from trustgate.telemetry.record import Record
-from trustgate.telemetry.trace import Trace, start_trace
+from trustgate.telemetry.trace import start_trace
+from trustgate.underway import LEFT
 
 JUDGED: Final = frozenset(
     ("tools/call", "prompts/get", "resources/read", "tools/list", "prompts/list", "resources/list")
 )
 SEEN: Final = ("name", "arguments", "uri", "inputResponses")
 """The parameters that policies see: what a caller says, and what it answers when a server needs to know more."""
-LEFT: Final = 499
-"""The status of a request whose caller did not wait, as nginx has it."""
+ACCEPTED: Final = 202
 SILENT: Final = frozenset(("ping",))
 """Methods that leave no event."""
 _OPERATIONS: Final[Mapping[str, str]] = {
@@ -52,15 +54,6 @@ class From(Protocol):
     client_ip: str
 
 
-class Account(Struct):
-    """The account of one request under way."""
-
-    record: Record
-    trace: Trace
-    trail: Trail
-    ctx: RequestContext | None = None
-
-
 class Police:
     """Has policies judge, and events written. `emit` takes each closed record; `revision` says which is served."""
 
@@ -68,12 +61,12 @@ class Police:
         self._runner = Runner(throttle_wait=throttle_wait)
         self._emit = emit
         self._revision = revision
-        self._accounts: dict[int, Account] = {}
+        self._afterwards = Afterwards()
         self.in_flight = 0
 
-    def begin(self, asking: Asking, arrival: From) -> Account:
+    def begin(self, headers: Mapping[bytes, bytes], arrival: From) -> Asking:
         """Begin the account of a request, in the caller's trace or in one of its own."""
-        trace = start_trace(asking.headers.get(b"traceparent", b""))
+        trace = start_trace(headers.get(b"traceparent", b""))
         record = Record(
             started=perf_counter(),
             trace_id=trace.trace_id,
@@ -85,15 +78,18 @@ class Police:
             ip=arrival.client_ip,
         )
         self.in_flight += 1
-        account = self._accounts[id(asking)] = Account(record=record, trace=trace, trail=Trail())
-        return account
+        return Asking(headers, Account(record=record, trace=trace, trail=Trail()))
+
+    async def settled(self) -> None:
+        """Return once every policy has heard of the requests that have ended."""
+        await self._afterwards.settled()
 
     async def judged(self, asking: Asking, ask: Ask) -> Reply:
         """Ask in the way that policies allow. Raises Wrong where one refuses."""
         chains, method = asking.house.chains, asking.message["method"]
         if method not in JUDGED or not (chains.pre_request or chains.pre_response or chains.post_response):
             return await ask(asking, None)
-        account = self._accounts[id(asking)]
+        account = asking.account
         ctx = account.ctx = _context(asking, account.trace.trace_id)
         extra: Sequence[Header] = ()
         if method in NAMED:
@@ -104,10 +100,12 @@ class Police:
             if ruling.ctx.body.raw is not ctx.body.raw:
                 given = {**params(asking.message), **msgspec.json.decode(ruling.ctx.body.raw)}
                 asking.become({**asking.message, "params": {**given, **_name(asking.message)}})
-        reply = await ask(asking, self._edit(asking, account) if chains.pre_response else None)
-        return msgspec.structs.replace(reply, headers=(*reply.headers, *extra)) if extra else reply
+        reply = await ask(asking, self._edit(asking) if chains.pre_response else None)
+        return replace(reply, headers=(*reply.headers, *extra)) if extra else reply
 
-    def _edit(self, asking: Asking, account: Account) -> Edit:
+    def _edit(self, asking: Asking) -> Edit:
+        account = asking.account
+
         async def edit(message: Json) -> Json:
             view = _view(encode(message["result"]))
             assert account.ctx is not None, "the request was judged before"
@@ -119,8 +117,9 @@ class Police:
 
         return edit
 
-    def end(self, account: Account, asking: Asking, reply: Reply) -> Reply:
+    def end(self, asking: Asking, reply: Reply) -> Reply:
         """Return the reply with what every answer has. Its event leaves behind its last byte."""
+        account = asking.account
         told = (
             (b"x-ag-trace-id", account.trace.trace_id.encode()),
             (b"x-ag-revision", str(account.record.revision).encode()),
@@ -128,89 +127,101 @@ class Police:
         events = reply.events
         if events is not None:
             account.record.streaming = True
-            events = self._watched(account, asking, reply, events)
+            events = self._watched(asking, reply, events)
         else:
             account.record.response_bytes = len(reply.body)
-            self._close(account, asking, reply)
+            self._close(asking, reply)
         return replace(reply, headers=(*reply.headers, *told), events=events)
 
-    def left(self, account: Account, asking: Asking) -> None:
+    def left(self, asking: Asking) -> None:
         """Close the account of a caller who left before there was anything to send."""
-        account.record.complete, account.record.client_disconnected = False, True
-        self._close(account, asking, Reply(status=LEFT))
+        record = asking.account.record
+        record.complete, record.client_disconnected = False, True
+        self._close(asking, Reply(status=LEFT))
 
     async def _watched(
-        self, account: Account, asking: Asking, reply: Reply, events: AsyncIterator[bytes]
-    ) -> AsyncIterator[bytes]:
-        complete = False
+        self, asking: Asking, reply: Reply, events: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
+        record, complete = asking.account.record, False
         try:
-            async for raw in events:
-                account.record.response_bytes += len(raw)
-                yield raw
+            async with aclosing(events):
+                async for raw in events:
+                    record.response_bytes += len(raw)
+                    yield raw
             complete = True
         finally:
-            account.record.complete = complete
-            account.record.client_disconnected = not complete
-            if (close := getattr(events, "aclose", None)) is not None:
-                await close()
-            self._close(account, asking, reply)
+            record.complete = complete
+            record.client_disconnected = not complete
+            self._close(asking, reply)
 
-    def _close(self, account: Account, asking: Asking, reply: Reply) -> None:
-        self._accounts.pop(id(asking), None)
+    def _close(self, asking: Asking, reply: Reply) -> None:
         self.in_flight -= 1
-        record, method = account.record, asking.message.get("method", "")
-        if method in SILENT or (reply.status == 202 and asking.id is None) or record.closed:
+        record, method = asking.account.record, asking.message.get("method", "")
+        if method in SILENT or (reply.status == ACCEPTED and asking.id is None) or record.ended_at:
             return
-        if account.ctx is not None and asking.house.chains.post_response:
-            self._afterwards(account, asking, reply)
-        record.findings = tuple(account.trail.findings)
+        record.end()
         record.status = _STATUSES.get(asking.failure, 502) if asking.failure and reply.status == 200 else reply.status
-        record.operation = f"mcp.{_OPERATIONS.get(method, 'discovery' if method.endswith('/list') else 'other')}"
+        record.operation = f"mcp.{operation_of(method) or 'other'}"
         record.request_bytes = len(asking.raw)
-        record.caller = getattr(asking, "caller", None)
         record.session_id = asking.session.id[:8] if asking.session is not None else ""
         record.mcp = _about(asking)
-        if asking.targets and asking.answered_in:
-            server = asking.targets[0]
-            record.attempts = (
-                Attempt(
-                    attempt=1,
-                    outcome="success" if not asking.failure else "terminal",
-                    latency_ms=round(asking.answered_in * 1e3, 3),
-                    registry_id=server.registry_id,
-                    provider="mcp",
-                    status_code=200,
-                ),
-            )
-        record.close_with(self._emit)
+        if asking.way is not None and asking.asked:
+            record.attempts = (_attempt(asking, asking.way),)
+        self._afterwards.then(self._settle(asking, record.status), partial(self._emitted, asking))
 
-    def _afterwards(self, account: Account, asking: Asking, reply: Reply) -> None:
-        assert account.ctx is not None, "whoever calls this has looked"
-        outcome = Outcome(status=reply.status)
-        left = self._runner.post_response(asking.house.chains, account.ctx, outcome, lambda: None, account.trail)
-        if left is not None:
-            import asyncio  # noqa: PLC0415
+    def _settle(self, asking: Asking, status: int) -> Sequence[Awaitable[None] | None]:
+        """Tell the policies how it ended; those that took something for what no server was asked give it back."""
+        account = asking.account
+        if account.ctx is None:
+            return ()
+        chains, trail = asking.house.chains, account.trail
+        waits = []
+        if chains.refund and trail.kept and not asking.asked:
+            waits.append(self._runner.refund(chains, account.ctx, trail))
+        if chains.post_response:
+            outcome = Outcome(status=status, client_left=account.record.client_disconnected)
+            waits.append(self._runner.post_response(chains, account.ctx, outcome, lambda: None, trail))
+        return waits
 
-            task = asyncio.ensure_future(left)
-            task.add_done_callback(lambda done: done.exception())
+    def _emitted(self, asking: Asking) -> None:
+        asking.account.record.findings = tuple(asking.account.trail.findings)
+        asking.account.record.close_with(self._emit)
+
+
+def operation_of(method: str) -> str:
+    """Return what kind of thing a method is, as events say it; empty for none of them."""
+    return _OPERATIONS.get(method, "discovery" if method.endswith("/list") else "")
+
+
+def _attempt(asking: Asking, way: Way) -> Attempt:
+    """A server that gave no answer has no status."""
+    answered = asking.answered_in > 0
+    return Attempt(
+        attempt=1,
+        outcome="success" if answered and not asking.failure else "terminal",
+        latency_ms=round(asking.answered_in * 1e3, 3),
+        registry_id=way.server.registry_id,
+        provider="mcp",
+        status_code=200 if answered else 0,
+    )
 
 
 def _about(asking: Asking) -> EventMcp:
     message = asking.message
     method, given = message.get("method", ""), params(message)
-    name = given.get("name") if isinstance(given.get("name"), str) else ""
-    server = asking.targets[0] if asking.targets else None
+    name: str = given["name"] if isinstance(given.get("name"), str) else ""
+    server = asking.way.server if asking.way is not None else None
     return EventMcp(
         method=method,
-        operation=_OPERATIONS.get(method, "discovery" if method.endswith("/list") else ""),
+        operation=operation_of(method),
         server_name=server.name if server else "",
         registry_id=server.registry_id if server else "",
         host=server.origin.host if server else "",
         transport="streamable-http" if server else "",
-        tool=asking.tool or (name or "" if method == "tools/call" else ""),
-        prompt=(name or "") if method == "prompts/get" else "",
+        tool=name if method == "tools/call" else "",
+        prompt=name if method == "prompts/get" else "",
         resource_uri=given["uri"][:1000] if isinstance(given.get("uri"), str) else "",
-        protocol_version=asking.session.revision if asking.session else ("2026-07-28" if asking.stateless else ""),
+        protocol_version=asking.session.revision if asking.session else (STATELESS if asking.stateless else ""),
         rpc_error_code=asking.failure,
         tokens_saved=asking.tokens_saved,
     )

@@ -5,9 +5,11 @@ choose are marked with whose they are, so that what the caller sends back finds 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from secrets import token_hex
 from typing import Any, Final
+
+from msgspec import Struct
 
 from trustgate.contract import sse
 from trustgate.contract.ports import Cache
@@ -27,7 +29,7 @@ from trustgate.mcp.messages import (
     params,
 )
 from trustgate.mcp.revisions import STATELESS
-from trustgate.mcp.servers import Away, Event, Incoming, Server, Speaker, proof
+from trustgate.mcp.servers import Away, Event, Incoming, Server
 from trustgate.mcp.sessions import Up
 
 Edit = Callable[[Json], Awaitable[Json]]
@@ -58,21 +60,27 @@ def unmarked(message_id: Any) -> tuple[str, Any] | None:
         return None
 
 
+class Asked(Struct, frozen=True, kw_only=True):
+    """What a server was asked: as it was met, and the message as it has it."""
+
+    server: Server
+    up: Up
+    message: Json
+
+
 class Relay:
     """Carries answers. `cache` is where an answer waits that came to another process than the one that waits for it."""
 
-    def __init__(self, speaker: Speaker, meeting: Meeting, cache: Cache) -> None:
-        self._speaker = speaker
+    def __init__(self, meeting: Meeting, cache: Cache) -> None:
         self._meeting = meeting
         self._cache = cache
         self._waiting: dict[str, asyncio.Future[Json]] = {}
 
-    async def carry(
-        self, asking: Asking, server: Server, up: Up, incoming: Incoming, *, edit: Edit | None, marks: bool
-    ) -> Reply:
+    async def carry(self, asking: Asking, asked: Asked, incoming: Incoming, *, edit: Edit | None, marks: bool) -> Reply:
         """Return what the caller is sent of a server's answer. Raises Away, Wrong."""
+        server, up = asked.server, asked.up
         if up.revision == STATELESS and not asking.stateless:
-            return Reply(headers=EVENTS, events=self._in_rounds(asking, server, up, incoming, edit))
+            return Reply(headers=EVENTS, events=self._in_rounds(asking, asked, incoming, edit))
         if incoming.streams:
             return Reply(headers=EVENTS, events=self._stream(asking, server, up, incoming, edit=edit, marks=marks))
         try:
@@ -86,7 +94,7 @@ class Relay:
             message = await self._final(asking, up, message, edit)
         return whole(message, status=incoming.status)
 
-    async def listen(self, server: Server, incoming: Incoming, *, marks: bool) -> AsyncIterator[bytes]:
+    async def listen(self, server: Server, incoming: Incoming, *, marks: bool) -> AsyncGenerator[bytes, None]:
         """Yield what a server says by itself."""
         try:
             async for event in incoming.events():
@@ -112,7 +120,7 @@ class Relay:
 
     async def _stream(
         self, asking: Asking, server: Server, up: Up, incoming: Incoming, *, edit: Edit | None, marks: bool
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         answered = resumable = False
         try:
             async for event in incoming.events():
@@ -137,10 +145,10 @@ class Relay:
             await incoming.aclose()
 
     async def _in_rounds(
-        self, asking: Asking, server: Server, up: Up, incoming: Incoming, edit: Edit | None
-    ) -> AsyncIterator[bytes]:
+        self, asking: Asking, asked: Asked, incoming: Incoming, edit: Edit | None
+    ) -> AsyncGenerator[bytes, None]:
         """A server without sessions says what it needs to know instead of asking; the gateway asks in its place."""
-        message = asking.message
+        server, up, message = asked.server, asked.up, asked.message
         try:
             for _ in range(ROUNDS):
                 needs: Json | None = None
@@ -167,10 +175,7 @@ class Relay:
                 if "requestState" in needs:
                     given["requestState"] = needs["requestState"]
                 again = self._meeting.worded(asking, up, {**message, "params": given})
-                headers = [*self._meeting.headers(up, again), *proof(server, asking.bearer)]
-                incoming = await self._speaker.say(
-                    server, "POST", encode(again), headers=headers, within=server.patience
-                )
+                incoming = await self._meeting.say(asking, server, up, again, within=server.patience)
             yield _framed(error(asking.id, INTERNAL_ERROR, f"{server.name} ended its answer before it was complete"))
         except Away as away:
             yield _framed(error(asking.id, INTERNAL_ERROR, str(away)))
@@ -206,8 +211,7 @@ class Relay:
         if is_request(message):
             text = f"{message['method']} cannot be asked of a caller that speaks {STATELESS}"
             refused = error(message["id"], METHOD_NOT_FOUND, text)
-            headers = [*self._meeting.headers(up, refused), *proof(server, asking.bearer)]
-            told = await self._speaker.say(server, "POST", encode(refused), headers=headers, within=server.discovery)
+            told = await self._meeting.say(asking, server, up, refused, within=server.discovery)
             await told.aclose()
             return None
         return None if message["method"] in NOT_FOR_STATELESS else _framed(message)

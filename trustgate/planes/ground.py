@@ -247,6 +247,7 @@ def _watch(
 
     watch = Watch(source, swap, every=settings.config_poll, max_staleness=settings.config_max_staleness)
     lifecycle.refuse_unless(watch, settings.config_refuse_stale)
+    gate.refuse_unless(watch, settings.config_refuse_stale)
     meters.gauge("trustgate_snapshot_checked_seconds", "When the store was last seen, Unix.", lambda: watch.checked_at)
     meters.counter("trustgate_snapshot_errors_total", "Times the store could not be read.", lambda: watch.errors)
     return watch
@@ -338,6 +339,7 @@ class Ground(containers.DeclarativeContainer):
         DataPlane,
         watch=watch,
         lifecycle=lifecycle,
+        gate=gate,
         fanout=fanout,
         loop_lag=loop_lag,
         transport=transport,

@@ -9,6 +9,7 @@ from trustgate.config.watch import Watch
 from trustgate.contract.upstream import Transport
 from trustgate.explaining.traces import Traces
 from trustgate.lifecycle import Lifecycle
+from trustgate.mcp.gate import Gate
 from trustgate.planes.presence import Presence
 from trustgate.probing import Prober
 from trustgate.providers.prices import PriceBook
@@ -33,6 +34,7 @@ class DataPlane:
         *,
         watch: Watch,
         lifecycle: Lifecycle,
+        gate: Gate,
         fanout: Fanout,
         loop_lag: LoopLag,
         transport: Transport,
@@ -47,6 +49,7 @@ class DataPlane:
     ) -> None:
         self._watch = watch
         self._lifecycle = lifecycle
+        self._gate = gate
         self._fanout = fanout
         self._loop_lag = loop_lag
         self._transport = transport
@@ -108,6 +111,7 @@ class DataPlane:
         await self._prober.aclose()
         await self._board.aclose()
         await self._lifecycle.settled()
+        await self._gate.settled()
         await self._traces.aclose()
         await self._fanout.aclose(FLUSH)
         await self._transport.aclose()

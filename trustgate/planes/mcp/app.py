@@ -7,7 +7,7 @@ done for it.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -123,7 +123,7 @@ class McpApp:
 
     async def _stream(
         self,
-        events: AsyncIterator[bytes],
+        events: AsyncGenerator[bytes, None],
         arrival: McpArrival,
         receive: Receive,
         send: Send,
@@ -137,7 +137,7 @@ class McpApp:
         watching = asyncio.create_task(_gone(receive))
         watching.add_done_callback(told)
         try:
-            async with contextlib.aclosing(events) as passing:  # type: ignore[type-var] # all of them are generators
+            async with contextlib.aclosing(events) as passing:
                 async for raw in passing:
                     await send({"type": "http.response.body", "body": raw, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})

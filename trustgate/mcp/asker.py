@@ -1,0 +1,118 @@
+"""Which server a request is for, and asking it: of several servers, the one that has the name."""
+
+import asyncio
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any, Final
+
+from trustgate.mcp import finding
+from trustgate.mcp.asking import Asking, Reply, Way, whole
+from trustgate.mcp.composing import LISTS, Composer
+from trustgate.mcp.meeting import GONE, Meeting, in_time
+from trustgate.mcp.messages import INVALID_REQUEST, METHOD_NOT_FOUND, Json, Wrong, params, result
+from trustgate.mcp.naming import Kind
+from trustgate.mcp.relaying import Asked, Edit, Relay
+from trustgate.mcp.servers import Away, Server
+from trustgate.mcp.sessions import Sessions
+
+BY_NAME: Final[Mapping[str, Kind]] = {"tools/call": "tool", "prompts/get": "prompt"}
+BY_URI: Final = ("resources/read", "resources/subscribe", "resources/unsubscribe")
+
+
+class Asker:
+    """Asks servers what callers ask."""
+
+    def __init__(self, meeting: Meeting, composer: Composer, relay: Relay, sessions: Sessions) -> None:
+        self._meeting = meeting
+        self._composer = composer
+        self._relay = relay
+        self._sessions = sessions
+
+    async def find(self, asking: Asking) -> None:
+        """Find the server that a request is for, where it is for one. Raises Wrong where the caller may not go."""
+        house, method = asking.house, asking.message["method"]
+        if house.transparent is not None:
+            asking.way = Way(server=house.transparent)
+        elif house.searches and method == "tools/call" and params(asking.message).get("name") == finding.SEARCH:
+            asking.way = None
+        elif method in BY_NAME:
+            route = await self._composer.route(asking, BY_NAME[method], params(asking.message).get("name"))
+            asking.way = Way(server=house.servers[route.registry_id], name=route.name, marks=True)
+        elif method in BY_URI:
+            holder = await self._composer.holder_of(asking, params(asking.message).get("uri"))
+            asking.way = Way(server=holder, marks=True)
+        elif method == "completion/complete":
+            asking.way = await self._completing(asking)
+
+    async def ask(self, asking: Asking, edit: Edit | None) -> Reply:
+        """Ask, and return what comes back: from one server, or from all of them. Raises Wrong, Away."""
+        method, way = asking.message["method"], asking.way
+        if way is not None:
+            return await self._forward(asking, way, edit)
+        if method in LISTS:
+            return await self._said(asking, await self._composer.page(asking, method), edit)
+        if method == "tools/call":
+            tools, _ = await self._composer.listed(asking, "tool")
+            return await self._said(asking, finding.found(tools, params(asking.message).get("arguments")), edit)
+        if method == "logging/setLevel":
+            await self._tell_all(asking, method, "logging")
+            return await self._said(asking, {}, None)
+        if method == "ping":
+            return await self._said(asking, {}, None)
+        raise Wrong(METHOD_NOT_FOUND, f"Method not found: {method}", status=404 if asking.stateless else 200)
+
+    async def _said(self, asking: Asking, said: Json, edit: Edit | None) -> Reply:
+        """Return what the gateway answers itself. Nobody keeps a list of it: servers change what they have."""
+        if asking.stateless:
+            said = {"ttlMs": 0, "cacheScope": "private", "resultType": "complete", **said}
+        answer = result(asking.id, said)
+        return whole(await edit(answer) if edit is not None else answer)
+
+    async def _tell_all(self, asking: Asking, method: str, capability: str) -> None:
+        """Ask the same of every server that can, whatever they say to it."""
+
+        async def ask(server: Server) -> Json:
+            up = await self._meeting.up(asking, server)
+            if capability not in (up.said.get("capabilities") or {}):
+                return {}
+            return await self._meeting.call(asking, server, method, params(asking.message), within=server.discovery)
+
+        await asyncio.gather(*(in_time(server, ask) for server in asking.met()))
+
+    async def _completing(self, asking: Asking) -> Way:
+        said = params(asking.message).get("ref")
+        ref: Mapping[str, Any] = said if isinstance(said, dict) else {}
+        servers = asking.house.servers
+        if ref.get("type") == "ref/prompt":
+            route = await self._composer.route(asking, "prompt", ref.get("name"))
+            return Way(server=servers[route.registry_id], name=route.name, marks=True, names="ref")
+        try:
+            route = await self._composer.route(asking, "template", ref.get("uri"))
+            return Way(server=servers[route.registry_id], marks=True)
+        except Wrong:
+            return Way(server=await self._composer.holder_of(asking, ref.get("uri")), marks=True)
+
+    async def _forward(self, asking: Asking, way: Way, edit: Edit | None) -> Reply:
+        """Send a request to its server and carry the answer back. A session that the server has forgotten is begun anew
+        where it stands for several; with one server the caller is told, as it would be there."""
+        server, message = way.server, way.reworded(asking.message)
+        began = perf_counter()
+        up = await self._meeting.up(asking, server)
+        for again in (False, True):
+            worded = self._meeting.worded(asking, up, message)
+            as_it_came = asking.raw if worded is asking.message else b""
+            asking.asked = True
+            incoming = await self._meeting.say(
+                asking, server, up, worded, within=server.patience, raw=as_it_came, more=asking.repeated(up.revision)
+            )
+            asking.answered_in = perf_counter() - began
+            if incoming.status != GONE or not up.session:
+                asked = Asked(server=server, up=up, message=message)
+                return await self._relay.carry(asking, asked, incoming, edit=edit, marks=way.marks)
+            await incoming.aclose()
+            if asking.session is not None and asking.house.transparent is not None:
+                await self._sessions.end(asking.caller, asking.session)
+                raise Wrong(INVALID_REQUEST, "There is no such session: initialize again.", status=404)
+            if not again:
+                up = await self._meeting.again(asking, server)
+        raise Away(f"{server.name} forgets sessions as soon as they begin")

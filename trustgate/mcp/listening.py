@@ -1,0 +1,78 @@
+"""What servers say by themselves, to a caller who listens; and the rest of what a caller has missed."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Final
+
+from trustgate.contract.ports import StateUnavailable
+from trustgate.mcp.asking import EVENTS, Asking, Reply
+from trustgate.mcp.meeting import Meeting
+from trustgate.mcp.messages import INVALID_REQUEST, Wrong
+from trustgate.mcp.relaying import Relay
+from trustgate.mcp.revisions import STATELESS
+from trustgate.mcp.servers import Away, Incoming, Server
+from trustgate.mcp.sessions import Up
+
+DAY: Final = 86_400.0
+WAITING: Final = 64
+"""Events of all servers that wait until the caller takes them; then servers wait."""
+OK: Final = 200
+
+
+class Listener:
+    """Listens to servers on behalf of callers."""
+
+    def __init__(self, meeting: Meeting, relay: Relay) -> None:
+        self._meeting = meeting
+        self._relay = relay
+
+    async def listen(self, asking: Asking) -> Reply:
+        """Return what the caller's servers say. With one server it is told so where that one says nothing."""
+        last = asking.headers.get(b"last-event-id", b"").decode("latin-1")
+        only = asking.house.transparent
+        if only is not None:
+            up = await self._meeting.up(asking, only)
+            if up.revision != STATELESS:
+                incoming = await self._open(asking, only, up, last)
+                if incoming.status != OK or not incoming.streams:
+                    await incoming.aclose()
+                    status = incoming.status if incoming.status >= 400 else 405
+                    raise Wrong(INVALID_REQUEST, f"{only.name} does not speak by itself.", status=status)
+                return Reply(headers=EVENTS, events=self._relay.listen(only, incoming, marks=False))
+        return Reply(headers=EVENTS, events=self._all(asking, last))
+
+    async def _open(self, asking: Asking, server: Server, up: Up, last: str) -> Incoming:
+        missed = ((b"last-event-id", last.encode("latin-1")),) if last else ()
+        return await self._meeting.say(asking, server, up, method="GET", within=DAY, more=missed)
+
+    async def _all(self, asking: Asking, last: str) -> AsyncGenerator[bytes, None]:
+        """Yield what all servers say by themselves. A stream that was broken goes on where its server left it.
+
+        It stays open when no server speaks any more: callers that find it closed would come back at once.
+        """
+        whose, _, own = last.partition(":")
+        queue: asyncio.Queue[bytes] = asyncio.Queue(maxsize=WAITING)
+
+        async def hear(server: Server) -> None:
+            try:
+                up = await self._meeting.up(asking, server)
+                if up.revision == STATELESS:
+                    return
+                incoming = await self._open(asking, server, up, own if server.registry_id == whose else "")
+                if incoming.status != OK or not incoming.streams:
+                    await incoming.aclose()
+                    return
+                async for raw in self._relay.listen(server, incoming, marks=True):
+                    await queue.put(raw)
+            except (Away, Wrong, StateUnavailable):
+                return  # the others are heard all the same
+
+        hearing = [asyncio.create_task(hear(server)) for server in asking.met()]
+        try:
+            yield b": listening\n\n"
+            while True:
+                yield await queue.get()
+        finally:
+            for task in hearing:
+                task.cancel()
+            await asyncio.gather(*hearing, return_exceptions=True)
