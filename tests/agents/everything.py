@@ -199,12 +199,10 @@ async def call_tool(ctx: Any, params: Any) -> Any:
         case "test_tool_with_logging":
             for text in ("Tool execution started", "Tool processing data", "Tool execution completed"):
                 await session.send_log_message("info", text, related_request_id=ctx.request_id)
-                await asyncio.sleep(0.05)
             return told("Tool with logging executed successfully")
         case "test_tool_with_progress":
             for progress in (0, 50, 100):
                 await session.report_progress(progress, 100, f"Completed step {progress} of 100")
-                await asyncio.sleep(0.05)
             return told("done")
         case "slow":
             await session.report_progress(1, 2, "half of it")

@@ -3,6 +3,7 @@
 import gzip
 import ssl
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -50,10 +51,18 @@ class Collector:
         self._grpc = grpc.server(ThreadPoolExecutor(4))
         add_logs: Any = logs_service_pb2_grpc.add_LogsServiceServicer_to_server  # untyped
         add_traces: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
-        add_logs(_Logs(self), self._grpc)
-        add_traces(_Traces(self), self._grpc)
+        logs = logs_service_pb2.ExportLogsServiceResponse
+        add_logs(_service(logs_service_pb2_grpc.LogsServiceServicer, self.take_logs, logs, self.headers), self._grpc)
+        traces = trace_service_pb2.ExportTraceServiceResponse
+        add_traces(
+            _service(trace_service_pb2_grpc.TraceServiceServicer, self.take_spans, traces, self.headers), self._grpc
+        )
         add_metrics: Any = metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server
-        add_metrics(_Metrics(self), self._grpc)
+        metrics = metrics_service_pb2.ExportMetricsServiceResponse
+        add_metrics(
+            _service(metrics_service_pb2_grpc.MetricsServiceServicer, self.take_metrics, metrics, self.headers),
+            self._grpc,
+        )
         self._grpc_port = self._grpc.add_insecure_port("127.0.0.1:0")
 
     @property
@@ -123,31 +132,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-class _Logs(logs_service_pb2_grpc.LogsServiceServicer):
-    def __init__(self, collector: Collector) -> None:
-        self._collector = collector
+def _service(base: Any, take: Callable[[Any], None], answer: Any, headers: list[dict[str, str]]) -> Any:
+    """Return a service of one call, `Export`, as the generated classes want it."""
 
-    def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - the service's name
-        self._collector.headers.append(dict(context.invocation_metadata()))
-        self._collector.take_logs(request)
-        return logs_service_pb2.ExportLogsServiceResponse()
+    def export(_: Any, request: Any, context: Any) -> Any:
+        headers.append(dict(context.invocation_metadata()))
+        take(request)
+        return answer()
 
-
-class _Traces(trace_service_pb2_grpc.TraceServiceServicer):
-    def __init__(self, collector: Collector) -> None:
-        self._collector = collector
-
-    def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - the service's name
-        self._collector.headers.append(dict(context.invocation_metadata()))
-        self._collector.take_spans(request)
-        return trace_service_pb2.ExportTraceServiceResponse()
-
-
-class _Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
-    def __init__(self, collector: Collector) -> None:
-        self._collector = collector
-
-    def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - the service's name
-        self._collector.headers.append(dict(context.invocation_metadata()))
-        self._collector.take_metrics(request)
-        return metrics_service_pb2.ExportMetricsServiceResponse()
+    return type("Service", (base,), {"Export": export})()

@@ -5,7 +5,6 @@ import contextlib
 import random
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from tests.contracts.redis_server import RedisServer, executable
+from tests.e2e.program import until as wait_until
 from tests.services.kafka_server import free_port
 from trustgate.settings import RedisVariables
 from trustgate.state.redis_link import Link
@@ -39,10 +39,7 @@ def ask(server: RedisServer, *words: str | int) -> Any:
 
 def until(check: Callable[[], bool], what: str) -> None:
     """Wait until it is so."""
-    deadline = time.monotonic() + PATIENCE
-    while not check():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
+    wait_until(lambda: check() or None, patience=PATIENCE, what=what)
 
 
 class Cluster:

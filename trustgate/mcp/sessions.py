@@ -1,17 +1,21 @@
 """Sessions of callers, and what they stand for at servers. They live where all processes find them, and expire."""
 
+from collections.abc import Callable
 from secrets import token_hex
+from time import time
 from typing import Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from trustgate.contract.context import Caller
 from trustgate.contract.ports import Cache
 from trustgate.mcp.messages import Json
 
 LIFE: Final = 3600.0
-"""Seconds after its last use for which a session is kept."""
+"""Seconds after its last use for which a session is kept, or a little less."""
+RENEWED_AFTER: Final = 60.0
 
 
 class Up(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -26,7 +30,8 @@ class Up(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A caller's session. It is of one consumer and one credential, and of use to nobody else.
 
-    `hello` is what the caller said of itself; `ups` are the servers that it has met, by registry.
+    `hello` is what the caller said of itself; `ups` are the servers that it has met, by registry; `kept` is when it was
+    last written (Unix seconds).
     """
 
     id: str
@@ -35,6 +40,7 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     revision: str
     hello: Json
     ups: dict[str, Up] = {}
+    kept: float = 0.0
 
     def of(self, caller: Caller) -> bool:
         """Say whether it is this caller's."""
@@ -44,8 +50,9 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Sessions:
     """Keeps them in the cache that all processes share."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, *, clock: Callable[[], float] = time) -> None:
         self._cache = cache
+        self._clock = clock
 
     async def begin(self, caller: Caller, revision: str, hello: Json, ups: dict[str, Up]) -> Session:
         """Make a session. Raises StateUnavailable."""
@@ -57,22 +64,26 @@ class Sessions:
             hello=hello,
             ups=ups,
         )
-        await self._cache.set(_key(caller.gateway_id, session.id), msgspec.json.encode(session), ttl=LIFE)
+        await self._keep(caller, session)
         return session
 
     async def find(self, caller: Caller, session_id: str) -> Session | None:
         """Return the session of that id, if it is this caller's, and keep it for longer. Raises StateUnavailable."""
         if not session_id.isascii() or not session_id.isalnum() or len(session_id) > 64:
             return None
-        key = _key(caller.gateway_id, session_id)
-        raw = await self._cache.get(key)
+        raw = await self._cache.get(_key(caller.gateway_id, session_id))
         if raw is None:
             return None
         session = msgspec.json.decode(raw, type=Session)
         if not session.of(caller):
             return None
-        await self._cache.set(key, raw, ttl=LIFE)
+        if self._clock() - session.kept > RENEWED_AFTER:  # and not with each request: that would be a trip more
+            await self._keep(caller, session)
         return session
+
+    async def _keep(self, caller: Caller, session: Session) -> None:
+        kept = replace(session, kept=self._clock())
+        await self._cache.set(_key(caller.gateway_id, session.id), msgspec.json.encode(kept), ttl=LIFE)
 
     async def end(self, caller: Caller, session: Session) -> None:
         """Forget a session. Raises StateUnavailable."""
