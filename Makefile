@@ -18,7 +18,7 @@ test: $(VENV)/installed-dev  ## run the tests
 test-services: $(VENV)/installed-services  ## run the tests on what operators run: Debian's Postgres and Redis, Kafka, manifests, installer (as root it brings what that needs)
 	$(BIN)/python -m pytest $(ARGS) tests/services
 	TEST_POSTGRES_BIN=$$(dirname "$$(find /usr/lib/postgresql -name initdb | sort -V | tail -n 1)") \
-	  TEST_REDIS_SERVER=$$(command -v redis-server) \
+	  TEST_REDIS_SERVER=$$(command -v redis-server) TEST_REDIS_CLUSTER=yes \
 	  $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS) tests/contracts tests/fleet/test_configuration.py \
 	  --ignore tests/contracts/test_vectors.py
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.conftest import _nothing_is_left  # noqa: F401 - a fixture: programs end with the session
 from tests.e2e.program import Admin, Program, running
 
 from .kit import everything
@@ -27,8 +26,3 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 def admin(program: Program) -> Iterator[Admin]:
     with program.admin() as admin:
         yield admin
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"

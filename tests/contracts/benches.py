@@ -1,18 +1,22 @@
 """Every store with a clock that the test moves: what one contract test runs on all of them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from trustgate.contract.ports import Cache, Ledger, Limiter
 from trustgate.state.memory import MemoryLimiter
 from trustgate.state.memory_cache import MemoryCache
 from trustgate.state.memory_ledger import MemoryLedger
 from trustgate.state.redis_cache import RedisCache
+from trustgate.state.redis_cluster import ClusterLink
 from trustgate.state.redis_ledger import RedisLedger
 from trustgate.state.redis_limiter import RedisLimiter
 from trustgate.state.redis_link import Link
 
+from .redis_fleet import Cluster
 from .redis_server import RedisServer
 
 
@@ -88,3 +92,54 @@ async def redis(server: RedisServer) -> AsyncIterator[Bench]:
     finally:
         await first.aclose()
         await second.aclose()
+
+
+class OneGateway:
+    """Puts all keys below one gateway, as the product does: calls with several keys need that in a cluster."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
+        named = name in ("take", "refund", "enter", "leave")
+
+        def call(*given: Any, **more: Any) -> Any:
+            first, *rest = given
+            if name == "take_each":
+                first = [[replace(each, key=f"g:{each.key}") for each in group] for group in first]
+            elif isinstance(first, Sequence) and not isinstance(first, str):
+                first = [replace(each, key=f"g:{each.key}") for each in first]
+            elif named:
+                first = f"g:{first}"
+            return method(first, *rest, **more)
+
+        return call
+
+
+@asynccontextmanager
+async def in_cluster(cluster: Cluster) -> AsyncIterator[Bench]:
+    """Everything in an empty cluster, seen through two links. Afterwards no key may live for ever."""
+    clock = HandClock()
+    first, second = ClusterLink(cluster.place()), ClusterLink(cluster.place())
+    nodes = [Link(server.place()) for server in cluster.masters]
+    for link in (first, second, *nodes):
+        await link.open()
+    try:
+        for node in nodes:
+            await node.ask("FLUSHALL")
+        yield Bench(
+            OneGateway(RedisLimiter(first, now=clock.microseconds)),
+            OneGateway(RedisLedger(first, now=clock.microseconds)),
+            RedisCache(first),
+            OneGateway(RedisLimiter(second, now=clock.microseconds)),
+            OneGateway(RedisLedger(second, now=clock.microseconds)),
+            clock.seconds,
+            clock.advance,
+        )
+        for node in nodes:
+            for key in await node.ask("KEYS", "*"):
+                assert await node.ask("PTTL", key) != -1, f"{key!r} lives for ever"
+    finally:
+        for link in (first, second, *nodes):
+            await link.aclose()

@@ -1,6 +1,7 @@
 """Tests of storage run on SQLite and a real Postgres, each on a database of its own; tests of state on both stores."""
 
 import functools
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,14 +15,10 @@ from trustgate.storage.seal import Sealer
 from trustgate.storage.settings import PostgresSettings, SqliteSettings
 from trustgate.storage.store import Store
 
-from .benches import Bench, Make, memory, redis
+from .benches import Bench, Make, in_cluster, memory, redis
+from .redis_fleet import Cluster, started
 from .redis_server import RedisServer
 from .samples import SECRET
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture(scope="session")
@@ -78,11 +75,24 @@ def redis_server() -> Iterator[RedisServer]:
         server.close()
 
 
-@pytest.fixture(scope="session", params=["memory", "redis"])
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[Cluster]:
+    """A Redis Cluster of our own."""
+    with started(Cluster()) as cluster:
+        yield cluster
+
+
+STORES = ["memory", "redis", *(["cluster"] if os.environ.get("TEST_REDIS_CLUSTER") else [])]
+"""A cluster takes its time to come up: the service tests ask for it."""
+
+
+@pytest.fixture(scope="session", params=STORES)
 def make(request: pytest.FixtureRequest) -> Make:
     """The way to an empty store. Examples of one property each make their own."""
     if request.param == "memory":
         return memory
+    if request.param == "cluster":
+        return functools.partial(in_cluster, request.getfixturevalue("redis_cluster"))
     return functools.partial(redis, request.getfixturevalue("redis_server"))
 
 

@@ -7,32 +7,9 @@ import pytest
 from openai import OpenAI
 
 from .place import Place, open_place
-from .program import Admin, Program, programs, running
+from .program import Admin, Program, running
 from .sdk import options
-from .upstream import Upstream, completion
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _nothing_is_left() -> Iterator[None]:
-    """A test that fails may leave programs behind: they end with the session."""
-    yield
-    for program in programs:
-        program.abandon()
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
-def upstream(server: Upstream) -> Iterator[Upstream]:
-    """The upstream, answering properly until the test says otherwise. No script of the test may have failed."""
-    server.play(completion())
-    yield server
-    errors, server.errors = server.errors, []
-    assert not errors, errors
+from .upstream import Upstream
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ from typing import Any, TypeVar, cast
 import httpx
 import jwt
 
+from tests.left import programs
+
 T = TypeVar("T")
 
 HOST = "127.0.0.1"
@@ -77,10 +79,6 @@ def mint(secret: str, **claims: object) -> str:
     """Return an admin token."""
     now = int(time.time())
     return jwt.encode({"sub": "tests", "iat": now, "exp": now + 3600, **claims}, secret, algorithm="HS256")
-
-
-programs: "list[Program]" = []
-"""Every program of the session. A test that fails before it has stopped its own leaves that to the session's end."""
 
 
 class Program:

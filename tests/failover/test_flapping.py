@@ -11,11 +11,6 @@ pytestmark = pytest.mark.anyio
 MINUTE = 60.0
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def test_a_minute_of_flapping_costs_nobody_an_answer() -> None:
     """In a time of our own, so that it does not take a minute."""
     now = 0.0

@@ -10,11 +10,6 @@ from tests.failover.table import Form, seen
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.parametrize("alone", [False, True], ids=["two", "alone"])
 @pytest.mark.parametrize("form", ["plain", "streamed"])
 @pytest.mark.parametrize("fault", FAULTS)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import _nothing_is_left  # noqa: F401 - a fixture: programs end with the session
 from tests.fleet.kit import Fleet
 from tests.fleet.relay import Relay, to_socket
 from tests.postgres_server import fresh_database, serving_postgres

@@ -20,11 +20,6 @@ KINDS = get_args(FailureKind)
 SENT = sorted(set(KINDS) - UNSENT)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Answer:
     """An upstream of which only the head matters."""
 

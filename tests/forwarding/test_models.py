@@ -15,11 +15,6 @@ pytestmark = pytest.mark.anyio
 Reply = bytes | UpstreamFailure
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Listing:
     """An answer to the question for models, in pieces."""
 

@@ -19,11 +19,6 @@ from trustgate.settings import Limits
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Busy(Line):
     """A provider whose answers take so many seconds, give or take a `spread`, and that counts how many it works on."""
 

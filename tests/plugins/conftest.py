@@ -7,11 +7,6 @@ from trustgate import Body, Caller, Operation, RequestContext, Services
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def services() -> Services:
     return world.services()
 

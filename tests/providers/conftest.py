@@ -15,11 +15,6 @@ ORIGIN = Origin(scheme="echo", host="echo", port=0)
 MakeCall = Callable[..., Call]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def make_call(body: Any, *headers: Header, clocks: Clocks | None = None, **given: Any) -> Call:
     """Return a chat completion call; a body that is not bytes is written as JSON."""
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)

@@ -13,15 +13,7 @@ from aiokafka import AIOKafkaConsumer
 from openai import APIStatusError, OpenAI
 
 from tests.contracts.redis_server import RedisServer
-from tests.e2e.conftest import server, upstream  # noqa: F401 - fixtures
-from tests.e2e.test_first_request import (  # noqa: F401 - the same tests, on a fleet
-    Pair,
-    admin,
-    test_a_token_that_is_not_good,
-    test_every_admin_write_is_seen_by_the_next_request,
-    test_from_nothing_to_a_completion,
-    test_what_newcomers_get_wrong,
-)
+from tests.e2e.first_request import FirstRequest, Pair
 from tests.e2e.upstream import Upstream, completion
 from tests.fleet.kit import Fleet
 from tests.fleet.relay import Relay, to_socket
@@ -48,22 +40,15 @@ async def events(kafka: KafkaServer, number: int) -> list[dict[str, Any]]:
 @contextmanager
 def whole_fleet(folder: Path) -> Iterator[tuple[Fleet, KafkaServer]]:
     """A fleet of nobody yet, with all that fleets have."""
-    redis = RedisServer()
-    redis.start()
-    try:
-        with serving_postgres() as server, KafkaServer() as kafka:
-            database = fresh_database(server)
-            with Relay(to_socket(f"{database.host}/.s.PGSQL.5432")) as line:
-                fleet = Fleet(folder, database.name, line)
-                place = redis.place()
-                fleet.variables |= {"REDIS_HOST": place.host, "REDIS_PORT": str(place.port)}
-                fleet.variables |= {"KAFKA_BROKERS": kafka.brokers, "REDIS_TIMEOUT": "5s"}
-                try:
-                    yield fleet, kafka
-                finally:
-                    fleet.stop()
-    finally:
-        redis.close()
+    with RedisServer() as redis, serving_postgres() as server, KafkaServer() as kafka:
+        database = fresh_database(server)
+        with Relay(to_socket(f"{database.host}/.s.PGSQL.5432")) as line:
+            fleet = Fleet(folder, database.name, line)
+            fleet.variables |= redis.variables() | {"KAFKA_BROKERS": kafka.brokers}
+            try:
+                yield fleet, kafka
+            finally:
+                fleet.stop()
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +58,10 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         admin = fleet.start("admin")
         proxy, _ = fleet.start("proxy"), fleet.start("proxy")
         yield Pair(admin, proxy)
+
+
+class TestFirstRequest(FirstRequest):
+    """The same tests, on a fleet."""
 
 
 def test_from_nothing_to_a_completion_on_a_fleet(tmp_path: Path) -> None:

@@ -1,24 +1,13 @@
-"""What every limiter, ledger, cache and store of vectors promises, kept on a Redis Cluster; and a node that is lost."""
+"""What is special of a Redis Cluster, and of a master behind Sentinels: where keys are, and a node that is lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
-from functools import partial
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-from msgspec.structs import replace
 
-from tests.contracts.benches import Bench, HandClock, Make
-from tests.contracts.conftest import anyio_backend  # noqa: F401 - a fixture
-from tests.contracts.test_cache import *  # noqa: F403 - the same tests, on another store
-from tests.contracts.test_ledger import *  # noqa: F403
-from tests.contracts.test_limiter import *  # noqa: F403
-from tests.services.redis_fleet import Cluster, Sentinels, ask, started
+from tests.contracts.redis_fleet import Cluster, Sentinels, ask, copied, started
 from trustgate.contract.ports import StateUnavailable, Take
-from trustgate.state.redis_cache import RedisCache
 from trustgate.state.redis_cluster import ClusterLink, slot_of
-from trustgate.state.redis_ledger import RedisLedger
 from trustgate.state.redis_limiter import RedisLimiter
 from trustgate.state.redis_link import Link
 
@@ -29,71 +18,6 @@ pytestmark = pytest.mark.anyio
 def cluster() -> Iterator[Cluster]:
     with started(Cluster()) as cluster:
         yield cluster
-
-
-del test_every_store_says_the_same  # noqa: F821 - which wants to have them all
-
-
-class OneGateway:
-    """Puts all keys below one gateway, as the product does: calls with several keys need that in a cluster."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._inner, name)
-        named = name in ("take", "refund", "enter", "leave")
-
-        def call(*given: Any, **more: Any) -> Any:
-            first, *rest = given
-            if name == "take_each":
-                first = [[replace(each, key=f"g:{each.key}") for each in group] for group in first]
-            elif isinstance(first, Sequence) and not isinstance(first, str):
-                first = [replace(each, key=f"g:{each.key}") for each in first]
-            elif named:
-                first = f"g:{first}"
-            return method(first, *rest, **more)
-
-        return call
-
-
-@asynccontextmanager
-async def in_cluster(cluster: Cluster) -> AsyncIterator[Bench]:
-    """Everything in an empty cluster, seen through two links. Afterwards no key may live for ever."""
-    clock = HandClock()
-    first, second = ClusterLink(cluster.place()), ClusterLink(cluster.place())
-    nodes = [Link(server.place()) for server in cluster.masters]
-    for link in (first, second, *nodes):
-        await link.open()
-    try:
-        for node in nodes:
-            await node.ask("FLUSHALL")
-        yield Bench(
-            OneGateway(RedisLimiter(first, now=clock.microseconds)),
-            OneGateway(RedisLedger(first, now=clock.microseconds)),
-            RedisCache(first),
-            OneGateway(RedisLimiter(second, now=clock.microseconds)),
-            OneGateway(RedisLedger(second, now=clock.microseconds)),
-            clock.seconds,
-            clock.advance,
-        )
-        for node in nodes:
-            for key in await node.ask("KEYS", "*"):
-                assert await node.ask("PTTL", key) != -1, f"{key!r} lives for ever"
-    finally:
-        for link in (first, second, *nodes):
-            await link.aclose()
-
-
-@pytest.fixture(scope="module")
-def make(cluster: Cluster) -> Make:
-    return partial(in_cluster, cluster)
-
-
-@pytest.fixture
-async def bench(make: Make) -> AsyncIterator[Bench]:
-    async with make() as bench:
-        yield bench
 
 
 @pytest.mark.parametrize(
@@ -132,7 +56,7 @@ async def test_a_master_that_dies_is_replaced_by_its_replica() -> None:
         keys = [f"gateway-{number}:k" for number in range(30)]
         for key in keys:
             await limiter.take(key, limit=5, window=600)
-        await asyncio.sleep(0.2)  # copies are made a moment later
+        await asyncio.to_thread(copied, cluster.servers[0])
         cluster.servers[0].kill()
         deadline = asyncio.get_running_loop().time() + 30
         told: list[int] = []
@@ -157,7 +81,7 @@ async def test_the_master_that_a_sentinel_names() -> None:
         await link.open()
         limiter = RedisLimiter(link)
         assert (await limiter.take("g:k", limit=5, window=600)).remaining == 4
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(copied, sentinels.master)
         sentinels.master.kill()
         with pytest.raises(StateUnavailable):
             for _ in range(2):

@@ -9,7 +9,6 @@ import pytest
 from msgspec.structs import replace
 
 from tests.certificates import self_signed
-from tests.contracts.conftest import anyio_backend  # noqa: F401 - a fixture
 from tests.contracts.redis_server import RedisServer
 from tests.e2e.program import running, until
 from tests.fleet.kit import ASKED, Town

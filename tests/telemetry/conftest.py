@@ -25,11 +25,6 @@ CALLER = Caller(
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def answered() -> Record:
     """A request that was answered at the second attempt: 3 ms of ours, 40 of providers, and 0.5 after the answer."""
     start = 1000.0

@@ -13,11 +13,6 @@ pytestmark = pytest.mark.anyio
 SOURCE = Path(__file__).parent / "shout_guard" / "shout_guard.py"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def plugin() -> ModuleType:
     """The package's module, as its installation has it."""

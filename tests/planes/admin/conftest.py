@@ -59,11 +59,6 @@ class World(Struct, frozen=True, kw_only=True):
         return f"/v1/gateways/{self.gateway}"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="session")
 def plugins() -> Plugins:
     """The first-party plugins, and one with secrets."""

@@ -13,11 +13,6 @@ FOREIGN = (
 )
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of whoever runs this, and no waiting for a metadata service that is not there."""

@@ -12,11 +12,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from tests.contracts.redis_server import RedisServer, executable
+from tests.e2e.program import free_ports
 from tests.e2e.program import until as wait_until
-from tests.services.kafka_server import free_port
 from trustgate.settings import RedisVariables
 from trustgate.state.redis_link import Link
+
+from .redis_server import RedisServer, executable
 
 SLOTS = 16_384
 MASTERS = 3
@@ -103,7 +104,7 @@ class Sentinels:
     def __init__(self) -> None:
         self.master = RedisServer()
         self.copy = RedisServer()
-        self.port = free_port()
+        self.port = free_ports(1)[0]
         self._folder = TemporaryDirectory(prefix="trustgate-sentinel-")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -162,3 +163,13 @@ def started(made: Any) -> Iterator[Any]:
         yield made
     finally:
         made.close()
+
+
+def copied(master: RedisServer) -> None:
+    """Wait until a master's replicas have all that it has."""
+
+    def is_copied() -> bool:
+        _, written, replicas = ask(master, "ROLE")
+        return bool(replicas) and all(int(offset) >= written for _, _, offset in replicas)
+
+    until(is_copied, "the replicas do not follow")
