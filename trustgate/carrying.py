@@ -14,7 +14,7 @@ from trustgate.contract.upstream import Header, Upstream, UpstreamFailure
 from trustgate.contract.verdict import Answer, Deny
 from trustgate.enforcement.chain import Chains
 from trustgate.enforcement.run import Runner
-from trustgate.forwarding.exchange import Forwarded, Proof
+from trustgate.forwarding.attempts import Forwarded, Proof
 from trustgate.forwarding.failures import refusal
 from trustgate.forwarding.headers import content_type, lookup, returned
 from trustgate.policed import rejected_by

@@ -32,8 +32,9 @@ from trustgate.contract.verdict import Answer, Deny
 from trustgate.enforcement.afterwards import Afterwards
 from trustgate.enforcement.chain import Chains
 from trustgate.enforcement.run import Ruling, Runner
+from trustgate.forwarding.attempts import BAD, Forwarded
 from trustgate.forwarding.choice import Choice
-from trustgate.forwarding.exchange import BAD, Ask, Forwarded, Forwarder, Forwards, instead
+from trustgate.forwarding.exchange import Ask, Forwarder, Forwards, instead
 from trustgate.forwarding.models import by_id, list_models, render_models
 from trustgate.parts import Parts
 from trustgate.policed import answer_of, outcome_of, reread, stopped_by

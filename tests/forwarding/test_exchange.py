@@ -10,8 +10,9 @@ from trustgate.contract.event import Attempt
 from trustgate.contract.speech import Spoken, Verbatim
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import Call, Clocks, FailureKind, Header, Origin, Upstream, UpstreamFailure
+from trustgate.forwarding.attempts import UNSENT, Forwarded
 from trustgate.forwarding.choice import in_order
-from trustgate.forwarding.exchange import UNSENT, Ask, Forwarded, Forwarder
+from trustgate.forwarding.exchange import Ask, Forwarder
 from trustgate.forwarding.failures import refusal
 from trustgate.providers.lenses.openai import LENS
 

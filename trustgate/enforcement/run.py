@@ -6,9 +6,9 @@ pay for. One that waits is put under its clock; where a batch holds several that
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from time import perf_counter
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,13 +16,13 @@ from msgspec.structs import replace
 from trustgate.contract.context import AnswerView, Body, Chosen, Chunk, Origin, Outcome, RequestContext
 from trustgate.contract.upstream import Header
 from trustgate.contract.usage import Usage
-from trustgate.contract.verdict import Answer, Deny, Proceed, Quota, Rewrite
-from trustgate.enforcement.chain import Batch, CannotDecide, Chains, Link
+from trustgate.contract.verdict import Answer, Deny, Rewrite
+from trustgate.enforcement.chain import Batch, Chains, Link
 from trustgate.enforcement.counting import Counting
+from trustgate.enforcement.heard import GO_ON, Heard, noted
 from trustgate.enforcement.lines import Lines, Passed
 from trustgate.enforcement.sieve import Sieve
 from trustgate.enforcement.stepping import WAITS, call, step, stepped
-from trustgate.enforcement.told import add_headers, add_quota, write_quotas
 from trustgate.enforcement.trail import Trail, failed, note
 
 log = logging.getLogger("trustgate.enforcement")
@@ -43,16 +43,6 @@ class Ruling(Struct, frozen=True, kw_only=True):
 
 Reread = Callable[[Body, bytes | bytearray | None, str], Body]
 """A request's body after a rewrite (None: the same bytes) and with another model (empty: the same)."""
-_GO_ON: Final = Proceed()
-_KINDS: Final[Mapping[str, frozenset[object]]] = {
-    "pre_request": frozenset((Proceed, Answer, Deny)),
-    "pre_call": frozenset((Proceed, Deny)),
-    "pre_response": frozenset((Proceed, Answer, Deny)),
-    "on_chunk": frozenset((Rewrite, Deny)),
-    "post_response": frozenset((Proceed, Answer, Deny, Rewrite)),
-    "refund": frozenset((Proceed, Answer, Deny, Rewrite)),
-}
-"""What a stage understands. After the last byte nothing is left to decide, and nothing is heeded."""
 
 
 class Runner:
@@ -84,7 +74,7 @@ class Runner:
     ) -> Ruling:
         """Run the policies on a whole answer. A rewrite, `reread`, is what the batches behind it see."""
         changed: bytes | None = None
-        heard = _Heard()
+        heard = Heard()
         for batch in chains.pre_response:
             links = tuple(link for link in batch if link.buffers_stream or not answer.streamed)
             left = self._batch(links, ctx, answer, trail, heard)
@@ -155,12 +145,12 @@ class Runner:
     async def _before(
         self, batches: Iterable[Batch], ctx: RequestContext, subject: Chosen | None, trail: Trail, reread: Reread
     ) -> Ruling:
-        heard = _Heard()
+        heard = Heard()
         for batch in batches:
             if len(batch) == 1:  # most of them, and then there is nothing to go around in
                 link = batch[0]
                 verdict = self._on_the_spot(link, ctx, subject, trail)
-                if verdict is _GO_ON:
+                if verdict is GO_ON:
                     continue
                 if verdict is WAITS:
                     verdict = await self._decide(link, ctx, subject, trail, trail.pending)
@@ -179,7 +169,7 @@ class Runner:
         return Ruling(ctx=ctx, headers=heard.told())
 
     def _batch(
-        self, batch: Batch, ctx: RequestContext, subject: Any, trail: Trail, heard: "_Heard"
+        self, batch: Batch, ctx: RequestContext, subject: Any, trail: Trail, heard: Heard
     ) -> Awaitable[None] | None:
         """Run links side by side: the first refusal in policy order wins. Only the last of them may rewrite.
 
@@ -190,7 +180,7 @@ class Runner:
         return self._one_by_one(iter(batch), ctx, subject, trail, heard)
 
     def _one_by_one(
-        self, links: Iterator[Link], ctx: RequestContext, subject: Any, trail: Trail, heard: "_Heard"
+        self, links: Iterator[Link], ctx: RequestContext, subject: Any, trail: Trail, heard: Heard
     ) -> Awaitable[None] | None:
         for link in links:
             verdict = self._on_the_spot(link, ctx, subject, trail)
@@ -199,12 +189,12 @@ class Runner:
                 if type(trail.pending) is Counting:
                     return self._counted(trail.pending, links, asked, heard)
                 return self._from(link, links, asked, heard)
-            if verdict is not _GO_ON and heard.heed(verdict, link):
+            if verdict is not GO_ON and heard.heed(verdict, link):
                 break
         return None
 
     async def _counted(
-        self, first: Counting, links: Iterator[Link], asked: tuple[RequestContext, Any, Trail], heard: "_Heard"
+        self, first: Counting, links: Iterator[Link], asked: tuple[RequestContext, Any, Trail], heard: Heard
     ) -> None:
         """Take for this one and those behind it that only count too, then ask the rest."""
         trail = asked[2]
@@ -229,7 +219,7 @@ class Runner:
                 if left is not None:
                     await left
 
-    async def _heed_counts(self, several: Sequence[Counting], trail: Trail, heard: "_Heard") -> bool:
+    async def _heed_counts(self, several: Sequence[Counting], trail: Trail, heard: Heard) -> bool:
         """Take for all and heed what they make of it. Returns whether one of them ends it."""
         started = perf_counter()
         allowances: Sequence[Any] = ()
@@ -244,25 +234,25 @@ class Runner:
                 verdict: Any = failed(link, error, started, trail)
             else:
                 try:
-                    verdict = _noted(link, each.told(allowances[at]), started, trail)
+                    verdict = noted(link, each.told(allowances[at]), started, trail)
                 except Exception as raised:  # noqa: BLE001 - as with what a hook raises
                     verdict = failed(link, raised, started, trail)
-            if verdict is not _GO_ON and heard.heed(verdict, link):
+            if verdict is not GO_ON and heard.heed(verdict, link):
                 return True
         return False
 
     async def _from(
-        self, link: Link, links: Iterator[Link], asked: tuple[RequestContext, Any, Trail], heard: "_Heard"
+        self, link: Link, links: Iterator[Link], asked: tuple[RequestContext, Any, Trail], heard: Heard
     ) -> None:
         """Await the link that waits, then ask those behind it."""
         verdict = await self._decide(link, *asked, asked[2].pending)
-        if verdict is not _GO_ON and heard.heed(verdict, link):
+        if verdict is not GO_ON and heard.heed(verdict, link):
             return
         left = self._one_by_one(links, *asked, heard)
         if left is not None:
             await left
 
-    async def _together(self, batch: Batch, ctx: RequestContext, subject: Any, trail: Trail, heard: "_Heard") -> None:
+    async def _together(self, batch: Batch, ctx: RequestContext, subject: Any, trail: Trail, heard: Heard) -> None:
         """The same, where several are known to wait: they wait at the same time."""
         tasks = {
             id(link): asyncio.create_task(self._ask(link, ctx, subject, trail)) for link in batch if link.habit.waits
@@ -292,8 +282,8 @@ class Runner:
             return WAITS
         if verdict is None:  # by far the most of them: nothing to say, and no time that was taken
             trail.silent.append(link)
-            return _GO_ON
-        return _noted(link, verdict, started, trail)
+            return GO_ON
+        return noted(link, verdict, started, trail)
 
     async def _decide(
         self, link: Link, ctx: RequestContext, subject: Any, trail: Trail, pending: Awaitable[Any] | None = None
@@ -313,8 +303,8 @@ class Runner:
             return failed(link, error, started, trail)
         if type(verdict) is Rewrite and isinstance(subject, Chunk) and verdict.text == subject.text:
             note(link, None, started, trail)  # it only remembers something
-            return _GO_ON if link.policy.mode == "observe" else verdict
-        return _noted(link, verdict, started, trail, throttled=throttled)
+            return GO_ON if link.policy.mode == "observe" else verdict
+        return noted(link, verdict, started, trail, throttled=throttled)
 
     def _ask(self, link: Link, ctx: RequestContext, subject: Any, trail: Trail) -> Coroutine[Any, Any, Any]:
         """Ask one policy, waiting in line where its mode has it so. A verdict, or what it `Passed` with."""
@@ -330,59 +320,6 @@ class Runner:
             return await call(link, ctx, subject, trail)
 
         return await self._lines.through((link.policy.id, link.line(ctx)), ask)
-
-
-class _Heard:
-    """What the links of one stage came to."""
-
-    __slots__ = ("_headers", "_quotas", "body", "by", "model", "stop")
-
-    def __init__(self) -> None:
-        self._headers: list[Header] = []
-        self._quotas: list[Quota] = []
-        self.stop: Answer | Deny | None = None
-        self.by = ""
-        self.body: bytes | bytearray | None = None
-        self.model = ""
-
-    def heed(self, verdict: Any, link: Link) -> bool:
-        """Take in what a link said. Returns whether that ends it."""
-        if type(verdict) is not Proceed:
-            self.stop = verdict if isinstance(verdict, Answer | Deny) else None
-            self.by = link.policy.slug
-            return self.stop is not None
-        if verdict.quota is not None:
-            add_quota(self._quotas, verdict.quota)
-        if verdict.headers:
-            add_headers(self._headers, verdict.headers)
-        self.body, self.model = verdict.body, verdict.model
-        return False
-
-    def told(self) -> Sequence[Header]:
-        """Return what the caller is told in headers. Whoever ends it says how things stand."""
-        headers = write_quotas(self._headers, self._quotas) if self._quotas else self._headers
-        if self.stop is None or not headers or not self.stop.headers:
-            return headers
-        names = {name for name, _ in self.stop.headers}
-        return [header for header in headers if header[0] not in names]
-
-
-def _noted(link: Link, verdict: Any, started: float, trail: Trail, *, throttled: bool = False) -> Any:
-    """Note what a policy said and return what is heeded of it."""
-    kind = type(verdict)
-    if verdict is not None and kind not in _KINDS[link.stage]:
-        error = CannotDecide(f"it returned {kind.__name__}, which is no verdict of this stage")
-        return failed(link, error, started, trail)
-    if kind is Proceed and not link.rewrites and (verdict.body is not None or verdict.model):
-        error = CannotDecide("it rewrote something, which its settings say that it never does")
-        return failed(link, error, started, trail)
-    note(link, verdict, started, trail, throttled=throttled)
-    if verdict is None:
-        return _GO_ON
-    observes = link.policy.mode == "observe"
-    if (kind is Proceed or (kind is Deny and observes)) and verdict.kept is not None:
-        trail.kept[link.policy.id] = verdict.kept
-    return _GO_ON if observes else verdict
 
 
 def _several_wait(batch: Batch) -> bool:

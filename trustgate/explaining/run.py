@@ -17,8 +17,9 @@ from trustgate.contract.upstream import Call, Header, Upstream, UpstreamFailure
 from trustgate.explaining.ports import looking
 from trustgate.explaining.report import NOT_ASKED, Explanation, explanation, seen
 from trustgate.explaining.traces import Traces
+from trustgate.forwarding.attempts import Forwarded
 from trustgate.forwarding.choice import Choice
-from trustgate.forwarding.exchange import Ask, Forwarded
+from trustgate.forwarding.exchange import Ask
 from trustgate.lifecycle import Lifecycle
 from trustgate.parts import Parts
 from trustgate.ready import CallerReady

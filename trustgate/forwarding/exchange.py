@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from trustgate.contract.errors import Refused
 from trustgate.contract.event import Attempt
-from trustgate.contract.lens import Answered
 from trustgate.contract.speech import Spoken
 from trustgate.contract.target import Target
 from trustgate.contract.upstream import (
@@ -23,43 +22,34 @@ from trustgate.contract.upstream import (
     Upstream,
     UpstreamFailure,
 )
+from trustgate.forwarding.attempts import (
+    BAD,
+    CANCELLED,
+    REFUSED,
+    Failed,
+    Forwarded,
+    Outcome,
+    Proof,
+    attempt_answered,
+    attempt_failed,
+    broken,
+    close,
+    threshold,
+)
 from trustgate.forwarding.choice import Choice
-from trustgate.forwarding.failures import TOO_MANY, refusal, trigger_of, unauthorised
+from trustgate.forwarding.failures import trigger_of
 from trustgate.forwarding.headers import Outgoing
 from trustgate.forwarding.health import Health, fails, retry_after
 
-BAD: Final = 400
 REJECTION: Final = "plugin_rejection"
 """What is triggered by a policy that rejects an answer."""
 NOT_FOUND: Final = 404
-CANCELLED: Final = "cancelled"
-REFUSED: Final = frozenset((401, 403))
-"""What providers answer to a token or a role that has expired."""
-UNSENT: Final = frozenset(("connect_failed", "connect_timeout"))
-"""Failures before anything reached the provider: another target can be asked without any risk of asking twice."""
-ONCE: Final = frozenset(("first_byte_timeout", "idle_timeout", "total_timeout", "malformed_answer"))
-"""Failures that took all the time there was, or that were perhaps paid for: the same target is not asked again."""
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 2.0
 """Seconds between two rounds, by decorrelated jitter.
 https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/"""
 LONGEST_WAIT: Final = 5.0
 """Seconds that a request waits here because a provider asks for it; for longer ones the caller is told."""
-
-
-class Proof(Struct, frozen=True, kw_only=True):
-    """An answer of which as much was read as shows whether it is one, with all of that still in it.
-
-    `begun` is what was read: all of a whole answer, and of one that is `live` the beginning; `said` is what a whole one
-    says of itself. `wrong` is the code of what is wrong with it, if anything is.
-    """
-
-    upstream: Upstream
-    heads: Mapping[bytes, bytes]
-    live: bool
-    begun: bytes = b""
-    said: Answered | None = None
-    wrong: str = ""
 
 
 class Ask(Struct, frozen=True, kw_only=True):
@@ -79,33 +69,6 @@ class Ask(Struct, frozen=True, kw_only=True):
     prove: Callable[[Spoken, Upstream], Awaitable[Proof]] | None = None
     patience: int = 0
     deadline: float = 0.0
-
-
-class Forwarded(Struct, frozen=True, kw_only=True):
-    """A target's answer, its head read, to what was said to it."""
-
-    target: Target
-    spoken: Spoken
-    upstream: Upstream
-    latency: float
-    proof: Proof | None = None
-
-
-class Failed(Struct, frozen=True, kw_only=True):
-    """An attempt that came to nothing: what it triggers, and what the caller is told if it was the last.
-
-    `repeatable` says whether asking again may help; `wait` is how long the provider asked to be left alone (seconds).
-    """
-
-    trigger: str
-    told: Forwarded | Refused
-    cause: Exception | None = None
-    repeatable: bool = True
-    unsent: bool = False
-    wait: float = 0.0
-
-
-Outcome = Forwarded | Failed
 
 
 class Side(Struct):
@@ -171,7 +134,7 @@ class Forwarder:
                     patience -= 1
             if following is None:
                 return self._give_up(outcome)
-            await _close(outcome)
+            await close(outcome)
             target = following
 
     async def find(self, ask: Ask, choice: Choice, attempts: MutableSequence[Attempt]) -> Forwarded:
@@ -203,7 +166,7 @@ class Forwarder:
         if pause > LONGEST_WAIT or (ask.deadline and monotonic() + pause >= ask.deadline):
             return None
         choice.left()
-        await _close(failed)
+        await close(failed)
         await self._sleep(pause)
         following = choice.again()
         if following is None:
@@ -276,17 +239,19 @@ class Forwarder:
             choice.left()
             self._health.left(account, model)
             name = ended.code if isinstance(ended, Refused) else CANCELLED
-            attempts.append(_failed(target, name, started, len(attempts) + 1))
+            attempts.append(attempt_failed(target, name, started, len(attempts) + 1))
             raise
         except (CannotAuthorise, UpstreamFailure) as failure:
             choice.left()
             self._health.failed(account, model, threshold=target.threshold)
             name = failure.kind if isinstance(failure, UpstreamFailure) else "no_credential"
-            attempts.append(_failed(target, name, started, len(attempts) + 1))
-            return _broken(failure, target.provider)
+            attempts.append(attempt_failed(target, name, started, len(attempts) + 1))
+            return broken(failure, target.provider)
         outcome = self._judged(answered, choice)
         wrong = answered.proof.wrong if answered.proof is not None else ""
-        attempts.append(_answered(target, answered.upstream.status, answered.latency, len(attempts) + 1, failure=wrong))
+        attempts.append(
+            attempt_answered(target, answered.upstream.status, answered.latency, len(attempts) + 1, failure=wrong)
+        )
         return outcome
 
     async def _answer(self, ask: Ask, target: Target, spoken: Spoken, started: float) -> Forwarded:
@@ -314,7 +279,7 @@ class Forwarder:
             target.credential.rejected()
         if fails(status):
             wait = retry_after(answered.upstream.headers)
-            self._health.failed(account, model, wait, _threshold(target, status))
+            self._health.failed(account, model, wait, threshold(target, status))
             return Failed(trigger=trigger_of(status), told=answered, repeatable=status not in REFUSED, wait=wait)
         self._health.succeeded(account, model)
         if status < BAD:
@@ -377,52 +342,3 @@ async def _end_others(sides: Mapping["asyncio.Task[Outcome]", Side], won: "async
         told = outcome.told if isinstance(outcome, Failed) else outcome
         if isinstance(told, Forwarded):
             await told.upstream.aclose()
-
-
-def _broken(failure: CannotAuthorise | UpstreamFailure, provider: str) -> Failed:
-    """Say what an attempt without an answer came to."""
-    if isinstance(failure, CannotAuthorise):
-        told = unauthorised(provider, failure)
-        return Failed(trigger="provider_error", told=told, cause=failure, repeatable=failure.retryable, unsent=True)
-    return Failed(
-        trigger="timeout" if failure.kind.endswith("_timeout") else "http_5xx",
-        told=refusal(failure, provider),
-        cause=failure,
-        repeatable=failure.kind not in ONCE,
-        unsent=failure.kind in UNSENT,
-    )
-
-
-async def _close(failed: Failed) -> None:
-    if isinstance(failed.told, Forwarded):
-        await failed.told.upstream.aclose()
-
-
-def _threshold(target: Target, status: int) -> int:
-    """After how many failures a target is left alone: one of several keys that is refused, or has no quota, at once."""
-    own = target.key and (status in REFUSED or status == TOO_MANY)
-    return min(1, target.threshold) if own else target.threshold
-
-
-def _failed(target: Target, failure: str, started: float, number: int) -> Attempt:
-    return Attempt(
-        attempt=number,
-        outcome="terminal" if failure == CANCELLED else "retryable",
-        latency_ms=round((perf_counter() - started) * 1000, 3),
-        registry_id=target.registry_id,
-        provider=target.provider,
-        failure=failure,
-    )
-
-
-def _answered(target: Target, status: int, latency: float, number: int, *, failure: str = "") -> Attempt:
-    good = status < 400 and not failure
-    return Attempt(
-        attempt=number,
-        outcome="success" if good else "retryable" if failure or fails(status) else "terminal",
-        latency_ms=round(latency * 1000, 3),
-        registry_id=target.registry_id,
-        provider=target.provider,
-        status_code=status,
-        failure=failure,
-    )
