@@ -163,6 +163,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     data_dir: Path = Path("var")
     mcp_allowed_hosts: frozenset[str] = frozenset()
     mcp_allowed_origins: frozenset[str] = frozenset()
+    mcp_allow_stdio: bool = False
+    mcp_stdio_commands: frozenset[str] = frozenset()
+    mcp_stdio_environment: Mapping[str, str] = {}
     gateway_base_domain: str = ""
     plugins: tuple[str, ...] = ()
     log_level: str = "INFO"
@@ -224,6 +227,9 @@ def _settings(read: Reader) -> Settings:
         gateway_base_domain=read.text("GATEWAY_BASE_DOMAIN", "llm.localhost").lower(),
         mcp_allowed_hosts=_names(read.text("MCP_ALLOWED_HOSTS")),
         mcp_allowed_origins=_names(read.text("MCP_ALLOWED_ORIGINS")),
+        mcp_allow_stdio=read.flag("MCP_ALLOW_STDIO", False),
+        mcp_stdio_commands=frozenset(read.words("MCP_STDIO_COMMANDS")),
+        mcp_stdio_environment=read.shared(("PATH", "LANG", "LC_ALL", "TZ")),
         plugins=read.words("TRUSTGATE_PLUGINS"),
         log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         log_format=read.choice("LOG_FORMAT", "json", ("json", "text")),

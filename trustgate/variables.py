@@ -25,6 +25,10 @@ class Reader:
         """Return what is set and was not looked for."""
         return {name: value for name, value in self._environ.items() if value.strip() and name not in self.asked}
 
+    def shared(self, names: tuple[str, ...]) -> Mapping[str, str]:
+        """Return those of the variables that every program has, as they are; they are not ours."""
+        return {name: self._environ[name] for name in names if name in self._environ}
+
     def text(self, name: str, default: str = "") -> str:
         """Return a text; an empty variable is an absent one."""
         self.asked.add(name)

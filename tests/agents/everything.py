@@ -1,4 +1,5 @@
-"""A server that has something of everything, in all revisions: `python -m tests.agents.everything PORT`.
+"""A server that has something of everything, in all revisions: `python -m tests.agents.everything PORT`, and over other
+ways with `stdio` or `sse PORT`.
 
 It is made with the official SDK, for the official conformance tests and for ours. What its tools are called and say is
 what those tests look for.
@@ -16,7 +17,13 @@ from typing import Any, Final
 import mcp_types as types
 import uvicorn
 from mcp.server.lowlevel import Server
+from mcp.server.sse import SseServerTransport
+from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
 
 STATELESS: Final = "2026-07-28"
 
@@ -361,10 +368,34 @@ def make(name: str = "everything") -> Any:
     )
 
 
+async def over_stdio() -> None:
+    """Serve over standard input and output."""
+    server = make()
+    async with stdio_server() as (reading, writing):
+        await server.run(reading, writing, server.create_initialization_options())
+
+
+def over_sse() -> Starlette:
+    """Return an app that serves as 2024-11-05 has it."""
+    server, transport = make(), SseServerTransport("/messages/")
+
+    async def stream(request: Request) -> Response:
+        async with transport.connect_sse(request.scope, request.receive, request._send) as (reading, writing):
+            await server.run(reading, writing, server.create_initialization_options())
+        return Response()
+
+    return Starlette(routes=[Route("/sse", stream), Mount("/messages/", app=transport.handle_post_message)])
+
+
 def main() -> None:
-    """Serve on a port of loopback until ended."""
-    app = make().streamable_http_app()
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    """Serve until ended: on a port of loopback, `stdio`, or `sse` and a port."""
+    match sys.argv[1:]:
+        case ["stdio"]:
+            asyncio.run(over_stdio())
+        case ["sse", port]:
+            uvicorn.run(over_sse(), host="127.0.0.1", port=int(port), log_level="warning")
+        case [port]:
+            uvicorn.run(make().streamable_http_app(), host="127.0.0.1", port=int(port), log_level="warning")
 
 
 if __name__ == "__main__":

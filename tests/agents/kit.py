@@ -32,9 +32,9 @@ def serving(*command: str, env: Mapping[str, str] | None = None) -> Iterator[str
         process.wait(10)
 
 
-def everything() -> contextlib.AbstractContextManager[str]:
+def everything(*way: str) -> contextlib.AbstractContextManager[str]:
     """Serve the server that has something of everything."""
-    return serving(sys.executable, "-W", "ignore", "-m", "tests.agents.everything", "PORT")
+    return serving(sys.executable, "-W", "ignore", "-m", "tests.agents.everything", *way, "PORT")
 
 
 def _answers(url: str) -> bool:

@@ -12,7 +12,7 @@ from trustgate.mcp.meeting import GONE, Meeting, in_time
 from trustgate.mcp.messages import INVALID_REQUEST, METHOD_NOT_FOUND, Json, Wrong, params, result
 from trustgate.mcp.naming import Kind
 from trustgate.mcp.relaying import Asked, Edit, Relay
-from trustgate.mcp.servers import Away, Server
+from trustgate.mcp.servers import HELD, Away, Server
 from trustgate.mcp.sessions import Sessions
 
 BY_NAME: Final[Mapping[str, Kind]] = {"tools/call": "tool", "prompts/get": "prompt"}
@@ -110,9 +110,9 @@ class Asker:
                 asked = Asked(server=server, up=up, message=message)
                 return await self._relay.carry(asking, asked, incoming, edit=edit, marks=way.marks)
             await incoming.aclose()
-            if asking.session is not None and asking.house.transparent is not None:
+            if asking.session is not None and asking.house.transparent is not None and server.reach not in HELD:
                 await self._sessions.end(asking.caller, asking.session)
                 raise Wrong(INVALID_REQUEST, "There is no such session: initialize again.", status=404)
             if not again:
-                up = await self._meeting.again(asking, server)
+                up = await self._meeting.again(asking, server, up)
         raise Away(f"{server.name} forgets sessions as soon as they begin")

@@ -10,7 +10,7 @@ from trustgate.config.snapshot import Snapshot, Tenant
 from trustgate.config.watch import Fresh
 from trustgate.contract.errors import Refused
 from trustgate.contract.ports import Cache, StateUnavailable
-from trustgate.contract.upstream import Header, Transport
+from trustgate.contract.upstream import Header
 from trustgate.mcp import finding
 from trustgate.mcp.admission import METADATA, Doors, bearer, enter, metadata
 from trustgate.mcp.asker import Asker
@@ -45,8 +45,9 @@ from trustgate.mcp.revisions import (
     is_stateless,
     unsupported,
 )
-from trustgate.mcp.servers import Away, Server, Speaker
+from trustgate.mcp.servers import Away, Server
 from trustgate.mcp.sessions import Session, Sessions, Up
+from trustgate.mcp.speaking import Speaker
 from trustgate.parts import Parts
 from trustgate.underway import CallerLeft
 
@@ -75,12 +76,13 @@ class Arrival(Protocol):
 class Gate:
     """Answers requests of the newest snapshot."""
 
-    def __init__(self, parts: Parts, transport: Transport, *, cache: Cache, doors: Doors, police: Police) -> None:
+    def __init__(self, parts: Parts, speaker: Speaker, *, cache: Cache, doors: Doors, police: Police) -> None:
         self._parts = parts
         self._doors = doors
         self._police = police
+        self._speaker = speaker
         self._sessions = Sessions(cache)
-        self._meeting = Meeting(Speaker(transport), self._sessions)
+        self._meeting = Meeting(speaker, self._sessions)
         self._composer = Composer(self._meeting, cache)
         self._relay = Relay(self._meeting, cache)
         self._asker = Asker(self._meeting, self._composer, self._relay, self._sessions)
@@ -105,6 +107,11 @@ class Gate:
     async def settled(self) -> None:
         """Return once every policy has heard of the requests that have ended."""
         await self._police.settled()
+
+    async def aclose(self) -> None:
+        """Let go of the servers, once nobody asks any more."""
+        await self.settled()
+        await self._speaker.aclose()
 
     async def handle(self, arrival: Arrival) -> Reply:
         """Answer. Raises only what `arrival.read` does of a caller who left."""

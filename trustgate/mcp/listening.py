@@ -10,8 +10,9 @@ from trustgate.mcp.meeting import Meeting
 from trustgate.mcp.messages import INVALID_REQUEST, Wrong
 from trustgate.mcp.relaying import Relay
 from trustgate.mcp.revisions import STATELESS
-from trustgate.mcp.servers import Away, Incoming, Server
+from trustgate.mcp.servers import Away, Server
 from trustgate.mcp.sessions import Up
+from trustgate.mcp.speaking import Incoming
 
 DAY: Final = 86_400.0
 WAITING: Final = 64

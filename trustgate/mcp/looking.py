@@ -5,19 +5,19 @@ from time import perf_counter
 
 from trustgate.contract.context import Caller
 from trustgate.contract.ports import Cache
-from trustgate.contract.upstream import Transport
 from trustgate.enforcement.trail import Trail
 from trustgate.mcp.asking import Account, Asking
 from trustgate.mcp.meeting import US, Meeting
 from trustgate.mcp.messages import Json, Wrong
 from trustgate.mcp.revisions import NEWEST_WITH_SESSIONS
-from trustgate.mcp.servers import Away, Server, Speaker
+from trustgate.mcp.servers import Away, Server
 from trustgate.mcp.sessions import Sessions, Up
+from trustgate.mcp.speaking import Speaker
 from trustgate.telemetry.record import Record
 from trustgate.telemetry.trace import start_trace
 
 
-async def look(server: Server, transport: Transport, cache: Cache) -> tuple[Up, list[Json]]:
+async def look(server: Server, speaker: Speaker, cache: Cache) -> tuple[Up, list[Json]]:
     """Return how a server presents itself, and the tools that it has. Raises Away: no answer, or none of use."""
     nobody = Account(record=Record(started=perf_counter()), trace=start_trace(), trail=Trail())
     asking = Asking({}, nobody)
@@ -25,7 +25,7 @@ async def look(server: Server, transport: Transport, cache: Cache) -> tuple[Up, 
         gateway_id="", gateway_slug="", tenant_id="", consumer_id="", consumer_slug="", consumer_name="",
         auth_id=server.registry_id, auth_name="",
     )  # fmt: skip
-    meeting = Meeting(Speaker(transport), Sessions(cache))
+    meeting = Meeting(speaker, Sessions(cache))
     try:
         async with asyncio.timeout(server.discovery):
             up = await meeting.greet(asking, server, NEWEST_WITH_SESSIONS, {"capabilities": {}, "clientInfo": US})

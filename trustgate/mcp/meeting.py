@@ -21,8 +21,9 @@ from trustgate.mcp.revisions import (
     WITH_SESSIONS,
     envelope_headers,
 )
-from trustgate.mcp.servers import Away, Incoming, Server, Speaker, proof
+from trustgate.mcp.servers import HELD, Away, Server, proof
 from trustgate.mcp.sessions import Sessions, Up
+from trustgate.mcp.speaking import Incoming, Speaker
 
 _ids = count(1)
 T = TypeVar("T")
@@ -46,10 +47,12 @@ class Meeting:
         if session is not None and (known := session.ups.get(server.registry_id)) is not None:
             return known
         known = await self._sessions.up(asking.caller, asking.owner, server.registry_id)
-        if known is None:
-            known = await self.greet(asking, server, *self._hello(asking))
-            await self.keep(asking, server, known)
-        return known
+        return known if known is not None else await self._meet(asking, server)
+
+    async def _meet(self, asking: Asking, server: Server, session: str = "") -> Up:
+        met = await self.greet(asking, server, *self._hello(asking), session=session)
+        await self.keep(asking, server, met)
+        return met
 
     async def keep(self, asking: Asking, server: Server, up: Up) -> None:
         """Remember how a server was met, and tell it that it was."""
@@ -58,21 +61,30 @@ class Meeting:
             await incoming.aclose()
         await self._sessions.meet(asking.caller, asking.owner, server.registry_id, up)
 
-    async def again(self, asking: Asking, server: Server) -> Up:
-        """Meet a server anew that has forgotten the caller. Raises Away, Wrong."""
+    async def again(self, asking: Asking, server: Server, up: Up) -> Up:
+        """Meet a server anew that has forgotten the caller. Raises Away, Wrong.
+
+        Where a session is a line, it may be another process that has it: here it gets one of its own.
+        """
+        if server.reach in HELD:
+            return await self._meet(asking, server, up.session)
         if asking.session is not None:
             asking.session.ups.pop(server.registry_id, None)
         await self._sessions.part(asking.caller, asking.owner, server.registry_id)
         return await self.up(asking, server)
 
-    async def greet(self, asking: Asking, server: Server, revision: str, hello: Json) -> Up:
-        """Say hello to a server in a caller's name. Raises Away, and Wrong with what the server says of it."""
+    async def greet(self, asking: Asking, server: Server, revision: str, hello: Json, *, session: str = "") -> Up:
+        """Say hello to a server in a caller's name, in a session that is known elsewhere if there is one.
+
+        Raises Away, and Wrong with what the server says of it.
+        """
         if asking.stateless:
             found = await self._discover(asking, server, revision)
             if found is not None:
                 return found
         message = _request("initialize", {**hello, "protocolVersion": revision})
-        incoming = await self.say(asking, server, None, message, within=server.discovery, whole=True)
+        more = ((b"mcp-session-id", session.encode("latin-1")),) if session else ()
+        incoming = await self.say(asking, server, None, message, within=server.discovery, whole=True, more=more)
         try:
             answer = await self._answer(incoming, message["id"])
             session = incoming.headers.get(b"mcp-session-id", b"").decode("latin-1")
@@ -101,7 +113,7 @@ class Meeting:
             incoming = await self.say(asking, server, up, message, within=within, whole=True)
             try:
                 if incoming.status == GONE and up.session and not again:
-                    up = await self.again(asking, server)
+                    up = await self.again(asking, server, up)
                     continue
                 answer = await self._answer(incoming, message["id"])
             finally:

@@ -29,8 +29,9 @@ from trustgate.mcp.messages import (
     params,
 )
 from trustgate.mcp.revisions import STATELESS
-from trustgate.mcp.servers import Away, Event, Incoming, Server
+from trustgate.mcp.servers import Away, Server
 from trustgate.mcp.sessions import Up
+from trustgate.mcp.speaking import Event, Incoming
 
 Edit = Callable[[Json], Awaitable[Json]]
 """What becomes of the answer before the caller sees it."""

@@ -1,21 +1,16 @@
-"""Servers as they are reached: where, with what proof, for how long. And one exchange with one of them."""
+"""Servers as they are reached: where, with what proof, for how long."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from time import monotonic
-from typing import Any, Final
+from pathlib import PurePath
+from typing import Final
 from urllib.parse import urlsplit
 
 import jwt
 from msgspec import Struct
 
-from trustgate.config.mcp import McpAuth
+from trustgate.config.mcp import McpAuth, OpenApi, Pinning, Program, Reach
 from trustgate.config.records import OAuth2Auth, ProviderAuth, Registry
-from trustgate.contract import sse
 from trustgate.contract.upstream import (
     Call,
-    CannotAuthorise,
-    Clocks,
     Credential,
     Header,
     Origin,
@@ -23,30 +18,38 @@ from trustgate.contract.upstream import (
     Upstream,
     UpstreamFailure,
 )
-from trustgate.forwarding.circuits import Circuits
-from trustgate.mcp.messages import Json, decode, is_message
 from trustgate.providers.credentials import Credentials
 
 PORTS: Final = {"http": 80, "https": 443}
-ACCEPTED: Final = (b"accept", b"application/json, text/event-stream")
-JSON_BODY: Final = (b"content-type", b"application/json")
-CONNECT: Final = 10.0
 UNAUTHORIZED: Final = 401
-BROKEN: Final = 500
-DAY: Final = 86_400.0
+HELD: Final = frozenset(("sse", "stdio"))
+"""Ways on which a session is a line that one process holds; another process opens one of its own for it."""
 
 
 class Away(Exception):
-    """A server gave no answer that can be used. The message names it, and has nothing of what it said."""
+    """A server gave no answer that can be used. The message names it, and has nothing of what it said.
+
+    `detail` may have, for those who look after it.
+    """
+
+    def __init__(self, message: str, *, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail or message
 
 
 class Server(Struct, frozen=True, kw_only=True, eq=False):
-    """One server of a registry. `audience` is that of tokens that callers bring for it; empty: they bring none."""
+    """One server of a registry. `audience` is that of tokens that callers bring for it; empty: they bring none. Its
+    `origin` is for whoever is told of it: of a program it is its name."""
 
     registry_id: str
     name: str
     prefix: str
     stamp: str
+    reach: Reach
+    url: str
+    program: Program | None
+    api: OpenApi | None
+    pinning: Pinning
     origin: Origin
     path: bytes
     headers: tuple[Header, ...]
@@ -61,7 +64,9 @@ def server_of(registry: Registry, credentials: Credentials) -> Server:
     """Return the server of a registry of type MCP. Raises BadCredential."""
     target = registry.mcp_target
     assert target is not None, "the admin plane stores none without"
-    url = urlsplit(target.url)
+    origin, path = origin_of(target.url or (target.openapi.base_url if target.openapi else ""))
+    if target.program is not None:
+        origin = Origin(scheme="stdio", host=PurePath(target.program.command[0]).name, port=0)
     headers = [(name.lower().encode(), value.encode()) for name, value in target.headers.items()]
     credential = None
     if target.auth.mode == "static":
@@ -74,8 +79,13 @@ def server_of(registry: Registry, credentials: Credentials) -> Server:
         name=registry.name,
         prefix=target.prefix,
         stamp=f"{registry.id}@{registry.updated_at}",
-        origin=Origin(scheme=url.scheme, host=url.hostname or "", port=url.port or PORTS[url.scheme]),
-        path=((url.path or "/") + (f"?{url.query}" if url.query else "")).encode(),
+        reach=target.transport,
+        url=target.url,
+        program=target.program,
+        api=target.openapi,
+        pinning=target.pinning,
+        origin=origin,
+        path=path,
         headers=tuple(headers),
         credential=credential,
         audience=target.auth.expected_audience,
@@ -113,145 +123,41 @@ def proof(server: Server, bearer: str) -> list[Header]:
     return [(b"authorization", f"Bearer {bearer}".encode("latin-1"))]
 
 
-class Event(Struct, frozen=True, kw_only=True):
-    """One thing that a server said: the bytes that it came in, their id, and the message in them, if there is one."""
-
-    raw: bytes
-    id: str = ""
-    message: Json | None = None
-
-
-class Incoming:
-    """A server's answer, whose messages come one by one. Its holder reads it out or closes it."""
-
-    def __init__(self, server: Server, upstream: Upstream) -> None:
-        self.server = server
-        self.status = upstream.status
-        self.headers = dict(upstream.headers)
-        self._upstream = upstream
-
-    @property
-    def streams(self) -> bool:
-        """Whether messages come as events."""
-        return self.headers.get(b"content-type", b"").lower().startswith(b"text/event-stream")
-
-    async def body(self) -> bytes:
-        """Return all of it. Raises Away."""
-        parts: list[bytes] = []
-        size = 0
-        try:
-            while part := await self._upstream.chunk():
-                size += len(part)
-                if size > self.server.most:
-                    raise Away(f"{self.server.name} says more than the {self.server.most} bytes that it may")
-                parts.append(part)
-        except UpstreamFailure as failure:
-            raise _away(self.server, failure) from None
-        return b"".join(parts)
-
-    async def events(self) -> AsyncIterator[Event]:
-        """Yield what it says as it comes. Raises Away."""
-        if not self.streams:
-            raw = await self.body()
-            message = _message(raw)
-            if raw:
-                yield Event(raw=raw, message=message)
-            return
-        aligner = sse.Aligner()
-        try:
-            while part := await self._upstream.chunk():
-                for raw in sse.split(aligner.feed(part)):
-                    yield _event(raw, self.server)
-                if aligner.size > self.server.most:
-                    raise Away(f"{self.server.name} says more than the {self.server.most} bytes that it may")
-        except UpstreamFailure as failure:
-            raise _away(self.server, failure) from None
-
-    async def aclose(self) -> None:
-        """Let go."""
-        await self._upstream.aclose()
+def origin_of(url: str) -> tuple[Origin, bytes]:
+    """Return where an address is, and the path and query there."""
+    parts = urlsplit(url)
+    origin = Origin(scheme=parts.scheme, host=parts.hostname or "", port=parts.port or PORTS.get(parts.scheme, 0))
+    return origin, ((parts.path or "/") + (f"?{parts.query}" if parts.query else "")).encode()
 
 
-class Speaker:
-    """Speaks to servers over the transport that everything else uses too."""
+async def authorised(transport: Transport, server: Server, call: Call) -> Upstream:
+    """Send a call with the server's credential; a token that it does not take is fetched anew, once.
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-        self._circuits: Circuits[str] = Circuits()
-
-    async def say(
-        self,
-        server: Server,
-        method: str,
-        body: bytes = b"",
-        *,
-        headers: Sequence[Header],
-        within: float,
-        whole: bool = False,
-    ) -> Incoming:
-        """Return what a server answers, once its head has come. Raises Away.
-
-        `within` seconds is how long that may take, and (`whole`) all of it; what comes later may be apart as long.
-        """
-        clocks = Clocks(connect=min(CONNECT, within), first_byte=within, idle=within, total=within if whole else DAY)
-        told = [ACCEPTED, *([JSON_BODY] if body else []), *server.headers, *headers]
-        call = Call(method=method, origin=server.origin, target=server.path, headers=told, body=body, clocks=clocks)
-        incoming = await self._send(server, call)
-        if incoming.status == UNAUTHORIZED and server.credential is not None:
-            server.credential.rejected()
-            await incoming.aclose()
-            incoming = await self._send(server, call)
-        if 300 <= incoming.status < 400:
-            await incoming.aclose()
-            raise Away(f"{server.name} sends callers elsewhere, and nobody is followed: correct its url")
-        return incoming
-
-    async def _send(self, server: Server, call: Call) -> Incoming:
-        """Send a call, unless its server keeps failing. A stream that somebody listens to says nothing of that."""
-        circuit, began = self._circuits.of(server.stamp), monotonic()
-        if not circuit.enter():
-            raise Away(f"{server.name} keeps failing and is not asked for another {circuit.closed_for:.1f} s")
-        try:
-            if server.credential is not None:
-                call = await server.credential.authorise(call)
-            incoming = Incoming(server, await self._transport.send(call))
-        except UpstreamFailure as failure:
-            circuit.failed()
-            raise _away(server, failure) from None
-        except CannotAuthorise as error:
-            circuit.left()
-            raise Away(f"{server.name} cannot be asked: {error}") from None
-        except asyncio.CancelledError:
-            # whoever gave up after the time that it may take has seen a failure; who left earlier knows nothing
-            (circuit.failed if call.method == "POST" and self._late(server, began) else circuit.left)()
-            raise
-        if incoming.status >= BROKEN:
-            circuit.failed()
-        else:
-            circuit.succeeded()
-        return incoming
-
-    def _late(self, server: Server, began: float) -> bool:
-        return monotonic() - began > server.discovery / 2
+    Raises UpstreamFailure, CannotAuthorise.
+    """
+    credential = server.credential
+    if credential is None:
+        return await transport.send(call)
+    upstream = await transport.send(await credential.authorise(call))
+    if upstream.status == UNAUTHORIZED:
+        credential.rejected()
+        await upstream.aclose()
+        upstream = await transport.send(await credential.authorise(call))
+    return upstream
 
 
-def _away(server: Server, failure: UpstreamFailure) -> Away:
+async def read_up_to(server: Server, upstream: Upstream, most: int) -> bytes:
+    """Return all that a server says. Raises UpstreamFailure, and Away when it is more than it may."""
+    parts: list[bytes] = []
+    size = 0
+    while part := await upstream.chunk():
+        size += len(part)
+        if size > most:
+            raise Away(f"{server.name} says more than the {most} bytes that it may")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def away(server: Server, failure: UpstreamFailure) -> Away:
+    """Return what is said of a server that failed."""
     return Away(f"{server.name} did not answer ({failure.kind})")
-
-
-def _event(raw: bytes, server: Server) -> Event:
-    if len(raw) > server.most:
-        raise Away(f"{server.name} says more than the {server.most} bytes that it may")
-    found = b""
-    for line in raw.splitlines():
-        if line.startswith(b"id:"):
-            found = line[3:].strip()
-    return Event(raw=raw, id=found.decode("latin-1"), message=_message(sse.data_of(raw)))
-
-
-def _message(data: bytes) -> Json | None:
-    try:
-        message: Any = decode(data)
-    except ValueError:
-        return None
-    return message if is_message(message) else None

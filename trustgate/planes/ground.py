@@ -21,6 +21,8 @@ from trustgate.lifecycle import Lifecycle
 from trustgate.mcp.admission import Doors
 from trustgate.mcp.gate import Gate
 from trustgate.mcp.policing import Police
+from trustgate.mcp.reach.programs import Allowed
+from trustgate.mcp.speaking import Speaker
 from trustgate.parts import Parts
 from trustgate.planes.house import DataPlane
 from trustgate.planes.presence import Presence, this_process
@@ -214,9 +216,14 @@ def _gate(
         origins=settings.mcp_allowed_origins,
         local=settings.ports.host in ("127.0.0.1", "::1", "localhost"),
     )
+    programs = Allowed(
+        any_at_all=settings.mcp_allow_stdio,
+        commands=settings.mcp_stdio_commands,
+        environment=settings.mcp_stdio_environment,
+    )
     police = Police(throttle_wait=settings.limits.throttle_wait, emit=fanout.emit, revision=lambda: lifecycle.revision)
     meters.gauge("trustgate_mcp_requests_in_flight", "MCP requests under way, streams too.", lambda: police.in_flight)
-    return Gate(parts, transport, cache=sessions, doors=doors, police=police)
+    return Gate(parts, Speaker(transport, programs), cache=sessions, doors=doors, police=police)
 
 
 def _board(parts: Parts, link: Link | None) -> Board:

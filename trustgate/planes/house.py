@@ -111,7 +111,7 @@ class DataPlane:
         await self._prober.aclose()
         await self._board.aclose()
         await self._lifecycle.settled()
-        await self._gate.settled()
+        await self._gate.aclose()
         await self._traces.aclose()
         await self._fanout.aclose(FLUSH)
         await self._transport.aclose()

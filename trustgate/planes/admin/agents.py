@@ -10,6 +10,7 @@ from trustgate.contract.errors import Refused
 from trustgate.forwarding.transport import Pool
 from trustgate.mcp.looking import look
 from trustgate.mcp.servers import Away, server_of
+from trustgate.mcp.speaking import Speaker
 from trustgate.planes.admin.connection import Connection
 from trustgate.planes.admin.operation import Ask, Nothing, Operation, serving
 from trustgate.planes.admin.plane import AdminServices
@@ -30,9 +31,11 @@ async def seen(services: AdminServices, registry: Registry) -> ServerTools:
     """Return what a server says now. Raises Away and BadCredential."""
     server = server_of(registry, Credentials(services.tools.references))
     pool = Pool()
+    speaker = Speaker(pool, services.tools.programs)
     try:
-        up, tools = await look(server, pool, MemoryCache())
+        up, tools = await look(server, speaker, MemoryCache())
     finally:
+        await speaker.aclose()
         await pool.aclose()
     about = up.said.get("serverInfo")
     return ServerTools(tools=tools, protocol_version=up.revision, server=about if isinstance(about, dict) else {})
@@ -44,7 +47,7 @@ async def try_server(services: AdminServices, registry: Registry) -> Connection:
     try:
         await seen(services, registry)
     except (Away, BadCredential) as error:
-        message = str(error)
+        message = _why(error)
     took = round((time.monotonic() - started) * 1000)
     return Connection(
         ok=not message, stage="provider" if not message else "connectivity", provider="mcp", latency_ms=took,
@@ -62,7 +65,12 @@ async def _tools(services: AdminServices, ask: Ask[Nothing, Nothing]) -> ServerT
     try:
         return await seen(services, registry)
     except (Away, BadCredential) as error:
-        raise Refused("bad_gateway", f"The tools cannot be read: {error}.", status=502) from None
+        raise Refused("bad_gateway", f"The tools cannot be read: {_why(error)}.", status=502) from None
+
+
+def _why(error: Away | BadCredential) -> str:
+    """Return why a server cannot be asked, for those who look after it."""
+    return error.detail if isinstance(error, Away) else str(error)
 
 
 OPERATIONS: Final[tuple[Operation, ...]] = (

@@ -100,7 +100,7 @@ async def _registry(services: AdminServices, ask: Ask[TryConnection, Nothing]) -
         work = services.work(unit, ask.who)
         await gateways.visible(work, ask.gateway)
         if form.mcp_target is not None:
-            target = checked_target(form.mcp_target, None)
+            target = checked_target(form.mcp_target, None, services.tools.programs)
             return Registry(id="", gateway_id="", name="the server", type="MCP", mcp_target=target)
         if form.registry_id is None:
             return _inline(services, form)

@@ -6,6 +6,7 @@ from dependency_injector import providers
 
 from trustgate.board import Board
 from trustgate.explaining.run import Explainer
+from trustgate.mcp.reach.programs import Allowed
 from trustgate.parts import Parts
 from trustgate.planes.admin.app import admin_app
 from trustgate.planes.admin.plane import AdminServices, Build
@@ -26,6 +27,11 @@ def _tools(settings: Settings, parts: Parts) -> Tools:
         references=settings.references,
         version=version_of(settings),
         collects=bool(settings.otlp.endpoint),
+        programs=Allowed(
+            any_at_all=settings.mcp_allow_stdio,
+            commands=settings.mcp_stdio_commands,
+            environment=settings.mcp_stdio_environment,
+        ),
     )
 
 

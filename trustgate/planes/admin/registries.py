@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from trustgate.config.mcp import McpTarget
+from trustgate.config.mcp import McpTarget, OpenApi, Pinning, Reach
 from trustgate.config.records import Grant, HealthChecks, ProviderAuth, Registry
 from trustgate.contract.cost import PriceRule
 from trustgate.contract.errors import Refused
@@ -126,12 +126,22 @@ class McpAuthView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     resource: str = ""
 
 
+class ProgramView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A server that is a program, as it is read back."""
+
+    command: tuple[str, ...]
+    env: dict[str, SecretView] = {}
+
+
 class McpTargetView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The server of a registry of type MCP, as it is read back."""
 
-    url: str
+    url: str = ""
     code: str = ""
-    transport: Literal["streamable-http"] = "streamable-http"
+    transport: Reach = "streamable-http"
+    program: ProgramView | None = None
+    openapi: OpenApi | None = None
+    pinning: Pinning = "observe"
     headers: dict[str, SecretView] = {}
     auth: McpAuthView = McpAuthView()
     prefix: str = ""

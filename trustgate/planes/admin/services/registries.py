@@ -98,7 +98,7 @@ async def create(work: Work, gateway_id: str, form: CreateRegistry) -> Registry:
             name=checked_name(form.name),
             enabled=form.enabled is not False,
             description=checked_size("description", form.description or "", 1000),
-            mcp_target=checked_target(form.mcp_target, None),
+            mcp_target=checked_target(form.mcp_target, None, work.tools.programs),
             created_at=now,
             updated_at=now,
         )
@@ -139,7 +139,7 @@ async def update(work: Work, gateway_id: str, registry_id: str, form: UpdateRegi
         raise invalid(f"type cannot be changed, it is {before.type}: make a new registry")
     if before.type == "MCP":
         _check_nothing_of_llm(form)
-        target = checked_target(form.mcp_target, before.mcp_target)
+        target = checked_target(form.mcp_target, before.mcp_target, work.tools.programs)
         after = structs.replace(before, mcp_target=target, **_changes(form, before))
         return await save(work, work.unit.registries, "registry", before=before, after=after)
     if form.mcp_target is not None:

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from trustgate import __version__
 from trustgate.contract.chance import uuid7
 from trustgate.enforcement.plugins import Plugins
+from trustgate.mcp.reach.programs import NO_PROGRAMS, Allowed
 from trustgate.providers.catalog import PROVIDERS, Provider
 from trustgate.providers.credentials import NOTHING
 from trustgate.settings import References
@@ -39,7 +40,7 @@ PLATFORM = Principal(subject="trustgate")
 
 class Tools(Struct, frozen=True, kw_only=True):
     """What services need of the world beside the store. Below `base_domain` every gateway has a host of its own;
-    `collects` says whether there is a Collector for all of them."""
+    `collects` says whether there is a Collector for all of them, `programs` which servers over stdio may be started."""
 
     plugins: Plugins
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
@@ -47,6 +48,7 @@ class Tools(Struct, frozen=True, kw_only=True):
     references: References = NOTHING
     version: str = __version__
     collects: bool = False
+    programs: Allowed = NO_PROGRAMS
     now: Callable[[], str] = utc_now
     gateway_id: Callable[[], str] = uuid4
     record_id: Callable[[], str] = uuid7
