@@ -151,7 +151,8 @@ class EventMcp(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What was asked of MCP servers: the method, and of which server; names as the caller has them.
 
     `operation` is `initialize`, `discovery`, `tool`, `prompt` or `resource`; `rpc_error_code` is that of the answer;
-    `tokens_saved` is about what a model is spared where it was shown a search instead of all tools.
+    `tokens_saved` is about what a model is spared where it was shown a search instead of all tools; `changed_tools` are
+    those that are not what was accepted, by their servers' names for them.
     """
 
     method: str
@@ -166,6 +167,7 @@ class EventMcp(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     protocol_version: str = ""
     rpc_error_code: int = 0
     tokens_saved: int = 0
+    changed_tools: tuple[str, ...] = ()
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -9,8 +9,9 @@ from trustgate.mcp import finding
 from trustgate.mcp.asking import Asking, Reply, Way, whole
 from trustgate.mcp.composing import LISTS, Composer
 from trustgate.mcp.meeting import GONE, Meeting, in_time
-from trustgate.mcp.messages import INVALID_REQUEST, METHOD_NOT_FOUND, Json, Wrong, params, result
+from trustgate.mcp.messages import INTERNAL_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, Json, Wrong, params, result
 from trustgate.mcp.naming import Kind
+from trustgate.mcp.pinning import Pins
 from trustgate.mcp.relaying import Asked, Edit, Relay
 from trustgate.mcp.servers import HELD, Away, Server
 from trustgate.mcp.sessions import Sessions
@@ -22,8 +23,9 @@ BY_URI: Final = ("resources/read", "resources/subscribe", "resources/unsubscribe
 class Asker:
     """Asks servers what callers ask."""
 
-    def __init__(self, meeting: Meeting, composer: Composer, relay: Relay, sessions: Sessions) -> None:
+    def __init__(self, meeting: Meeting, composer: Composer, relay: Relay, sessions: Sessions, *, pins: Pins) -> None:
         self._meeting = meeting
+        self._pins = pins
         self._composer = composer
         self._relay = relay
         self._sessions = sessions
@@ -43,12 +45,16 @@ class Asker:
             asking.way = Way(server=holder, marks=True)
         elif method == "completion/complete":
             asking.way = await self._completing(asking)
+        if asking.way is not None and method == "tools/call":
+            called = str(params(asking.message).get("name"))
+            await self._pins.check(asking, asking.way.server, asking.way.name or called, called)
 
     async def ask(self, asking: Asking, edit: Edit | None) -> Reply:
         """Ask, and return what comes back: from one server, or from all of them. Raises Wrong, Away."""
         method, way = asking.message["method"], asking.way
         if way is not None:
-            return await self._forward(asking, way, edit)
+            pinned = method == "tools/list" and way.server.pinning != "off"
+            return await self._forward(asking, way, self._pinned(asking, way.server, edit) if pinned else edit)
         if method in LISTS:
             return await self._said(asking, await self._composer.page(asking, method), edit)
         if method == "tools/call":
@@ -67,6 +73,28 @@ class Asker:
             said = {"ttlMs": 0, "cacheScope": "private", "resultType": "complete", **said}
         answer = result(asking.id, said)
         return whole(await edit(answer) if edit is not None else answer)
+
+    def _pinned(self, asking: Asking, server: Server, then: Edit | None) -> Edit:
+        """Return what keeps tools that are not what was accepted out of a server's own list."""
+
+        async def edit(message: Json) -> Json:
+            said = message["result"]
+            tools = said.get("tools") if isinstance(said, dict) else None
+            if isinstance(tools, list):
+                seen = (
+                    tools
+                    if all(isinstance(tool, dict) for tool in tools)
+                    else [it for it in tools if isinstance(it, dict)]
+                )
+                try:
+                    held = await self._pins.judged(asking, server, seen)
+                except Away as away:
+                    raise Wrong(INTERNAL_ERROR, str(away)) from None
+                if held is not tools:
+                    message = {**message, "result": {**said, "tools": held}}
+            return message if then is None else await then(message)
+
+        return edit
 
     async def _tell_all(self, asking: Asking, method: str, capability: str) -> None:
         """Ask the same of every server that can, whatever they say to it."""

@@ -65,7 +65,8 @@ class Asking:
 
     `session` is None for callers who speak the revision without any, `way` for what no single server answers. `asked`
     says whether a server was, `answered_in` how long it took (seconds), `failure` which error came of it (its code),
-    `tokens_saved` about what a model is spared where it does not see all tools.
+    `tokens_saved` about what a model is spared where it does not see all tools, `changed_tools` which are not what was
+    accepted (their servers' names for them).
     """
 
     __slots__ = (
@@ -74,6 +75,7 @@ class Asking:
         "asked",
         "bearer",
         "caller",
+        "changed_tools",
         "failure",
         "headers",
         "house",
@@ -102,6 +104,7 @@ class Asking:
         self.answered_in = 0.0
         self.failure = 0
         self.tokens_saved = 0
+        self.changed_tools: tuple[str, ...] = ()
 
     def become(self, message: Json) -> None:
         """Be another message from here on: what the caller sent is not what a server is sent."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -14,6 +14,7 @@ from trustgate.mcp.house import House, Route
 from trustgate.mcp.meeting import Meeting, in_time
 from trustgate.mcp.messages import DENIED, INTERNAL_ERROR, INVALID_PARAMS, RESOURCE_NOT_FOUND, Json, Wrong
 from trustgate.mcp.naming import FIELD, Kind, Offer, allowed, offers
+from trustgate.mcp.pinning import Pins
 from trustgate.mcp.servers import Away, Server
 from trustgate.mcp.sessions import Up
 
@@ -31,11 +32,19 @@ MONTH: Final = 30 * 86_400.0
 Missing = list[dict[str, str]]
 
 
+class _Listed(NamedTuple):
+    """What a server has, and what of it agents may see. What they may not has its name all the same."""
+
+    items: Sequence[Json]
+    shown: Sequence[Json]
+
+
 class Composer:
     """Makes one server of several. What each of them last had is remembered, so that names stay when one is away."""
 
-    def __init__(self, meeting: Meeting, cache: Cache) -> None:
+    def __init__(self, meeting: Meeting, cache: Cache, pins: Pins) -> None:
         self._meeting = meeting
+        self._pins = pins
         self._cache = cache
         self._names: dict[tuple[str, Kind], tuple[str, ...]] = {}
 
@@ -44,26 +53,28 @@ class Composer:
         house = asking.house
         servers = list(house.servers.values())
 
-        async def ask(server: Server) -> list[Json]:
+        async def ask(server: Server) -> _Listed:
             return await self._all(asking, server, kind)
 
         found = await asyncio.gather(*(in_time(server, ask) for server in servers))
         listed: dict[str, Sequence[Json]] = {}
         missing: Missing = [{"registry": name, "reason": why} for name, why in house.broken.items()]
-        away: set[str] = set()
-        for server, items in zip(servers, found, strict=True):
-            if isinstance(items, Exception):
-                missing.append({"registry": server.name, "reason": reason(items)})
-                away.add(server.registry_id)
+        shown: set[tuple[str, Any]] = set()
+        answered = 0
+        for server, has in zip(servers, found, strict=True):
+            if isinstance(has, Exception):
+                missing.append({"registry": server.name, "reason": reason(has)})
                 known = await self._last_names(asking, server, kind)
                 listed[server.registry_id] = [{FIELD[kind]: name} for name in known]
             else:
-                listed[server.registry_id] = items
-                await self._remember(asking, server, kind, items)
-        self._check(house, missing, answered=len(servers) - len(away))
+                answered += 1
+                listed[server.registry_id] = has.items
+                shown |= {(server.registry_id, item.get(FIELD[kind])) for item in has.shown}
+                await self._remember(asking, server, kind, has.items)
+        self._check(house, missing, answered=answered)
         made = offers(kind, house.holders, listed, house.toolkit)
         house.remember(kind, made)
-        return [offer for offer in made if offer.registry_id not in away], missing
+        return [offer for offer in made if (offer.registry_id, offer.name) in shown], missing
 
     async def page(self, asking: Asking, method: str) -> Json:
         """Return the one page that a list is. Raises Wrong."""
@@ -133,12 +144,13 @@ class Composer:
             said["_meta"] = {MISSING: missing}
         return said
 
-    async def _all(self, asking: Asking, server: Server, kind: Kind) -> list[Json]:
+    async def _all(self, asking: Asking, server: Server, kind: Kind) -> _Listed:
         method, field, capability = _METHOD[kind]
         up = await self._meeting.up(asking, server)
         if capability not in (up.said.get("capabilities") or {}):
-            return []
-        return await self._meeting.all_pages(asking, server, method, field)
+            return _Listed([], [])
+        items = await self._meeting.all_pages(asking, server, method, field)
+        return _Listed(items, await self._pins.judged(asking, server, items) if kind == "tool" else items)
 
     def _check(self, house: House, missing: Missing, *, answered: int) -> None:
         if not house.servers and not house.broken:

@@ -34,6 +34,7 @@ from trustgate.mcp.messages import (
     read,
     result,
 )
+from trustgate.mcp.pinning import Pins
 from trustgate.mcp.policing import Police
 from trustgate.mcp.relaying import Relay, unmarked
 from trustgate.mcp.revisions import (
@@ -49,6 +50,7 @@ from trustgate.mcp.servers import Away, Server
 from trustgate.mcp.sessions import Session, Sessions, Up
 from trustgate.mcp.speaking import Speaker
 from trustgate.parts import Parts
+from trustgate.storage.definitions import Definitions
 from trustgate.underway import CallerLeft
 
 SESSION: Final = b"mcp-session-id"
@@ -76,16 +78,26 @@ class Arrival(Protocol):
 class Gate:
     """Answers requests of the newest snapshot."""
 
-    def __init__(self, parts: Parts, speaker: Speaker, *, cache: Cache, doors: Doors, police: Police) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        speaker: Speaker,
+        *,
+        cache: Cache,
+        definitions: Definitions,
+        doors: Doors,
+        police: Police,
+    ) -> None:
         self._parts = parts
         self._doors = doors
         self._police = police
         self._speaker = speaker
         self._sessions = Sessions(cache)
         self._meeting = Meeting(speaker, self._sessions)
-        self._composer = Composer(self._meeting, cache)
+        self.pins = Pins(definitions, self._meeting)
+        self._composer = Composer(self._meeting, cache, self.pins)
         self._relay = Relay(self._meeting, cache)
-        self._asker = Asker(self._meeting, self._composer, self._relay, self._sessions)
+        self._asker = Asker(self._meeting, self._composer, self._relay, self._sessions, pins=self.pins)
         self._listener = Listener(self._meeting, self._relay)
         self._watched: Fresh | None = None
         self._snapshot = Snapshot()

@@ -31,6 +31,7 @@ JUDGED: Final = frozenset(
 SEEN: Final = ("name", "arguments", "uri", "inputResponses")
 """The parameters that policies see: what a caller says, and what it answers when a server needs to know more."""
 ACCEPTED: Final = 202
+MOST_NAMED: Final = 20
 SILENT: Final = frozenset(("ping",))
 """Methods that leave no event."""
 _OPERATIONS: Final[Mapping[str, str]] = {
@@ -217,13 +218,14 @@ def _about(asking: Asking) -> EventMcp:
         server_name=server.name if server else "",
         registry_id=server.registry_id if server else "",
         host=server.origin.host if server else "",
-        transport="streamable-http" if server else "",
+        transport=server.reach if server else "",
         tool=name if method == "tools/call" else "",
         prompt=name if method == "prompts/get" else "",
         resource_uri=given["uri"][:1000] if isinstance(given.get("uri"), str) else "",
         protocol_version=asking.session.revision if asking.session else (STATELESS if asking.stateless else ""),
         rpc_error_code=asking.failure,
         tokens_saved=asking.tokens_saved,
+        changed_tools=asking.changed_tools[:MOST_NAMED],
     )
 
 

@@ -49,6 +49,7 @@ from trustgate.state.redis_link import Link
 from trustgate.state.vectors import in_memory, in_redis
 from trustgate.storage.configuration import StoredConfig
 from trustgate.storage.database import Database
+from trustgate.storage.definitions import Definitions
 from trustgate.storage.factory import open_database, open_vectors
 from trustgate.storage.kept import KeptSnapshot
 from trustgate.storage.processes import Processes
@@ -206,6 +207,7 @@ def _gate(
     transport: Transport,
     sessions: Cache,
     *,
+    definitions: Definitions,
     lifecycle: Lifecycle,
     fanout: Fanout,
     meters: Meters,
@@ -223,7 +225,12 @@ def _gate(
     )
     police = Police(throttle_wait=settings.limits.throttle_wait, emit=fanout.emit, revision=lambda: lifecycle.revision)
     meters.gauge("trustgate_mcp_requests_in_flight", "MCP requests under way, streams too.", lambda: police.in_flight)
-    return Gate(parts, Speaker(transport, programs), cache=sessions, doors=doors, police=police)
+    gate = Gate(
+        parts, Speaker(transport, programs), cache=sessions, definitions=definitions, doors=doors, police=police
+    )
+    changed = "Definitions of tools that were not what was accepted."
+    meters.counter("trustgate_mcp_tool_changes_total", changed, lambda: gate.pins.changes)
+    return gate
 
 
 def _board(parts: Parts, link: Link | None) -> Board:
@@ -307,6 +314,7 @@ class Ground(containers.DeclarativeContainer):
     store = providers.Singleton(Store, database, sealer)
     source = providers.Singleton(StoredConfig, database, sealer)
     processes = providers.Singleton(Processes, database)
+    definitions = providers.Singleton(Definitions, database)
     kept = providers.Singleton(_kept, settings, sealer)
     planes: providers.Provider[str] = providers.Object("")
     transport = providers.Singleton(_transport, settings)
@@ -330,7 +338,15 @@ class Ground(containers.DeclarativeContainer):
     lifecycle = providers.Singleton(_lifecycle, settings, parts, transport, fanout=fanout, traces=traces, meters=meters)
     sessions = providers.Singleton(_sessions, policy_services, link)
     gate = providers.Singleton(
-        _gate, settings, parts, transport, sessions, lifecycle=lifecycle, fanout=fanout, meters=meters
+        _gate,
+        settings,
+        parts,
+        transport,
+        sessions,
+        definitions=definitions,
+        lifecycle=lifecycle,
+        fanout=fanout,
+        meters=meters,
     )
     board = providers.Singleton(_board, parts, link)
     prober = providers.Singleton(_prober, parts, transport)

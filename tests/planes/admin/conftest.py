@@ -32,6 +32,7 @@ from trustgate.providers.credentials import Credentials
 from trustgate.settings import Limits
 from trustgate.state.memory_cache import MemoryCache
 from trustgate.storage.configuration import StoredConfig
+from trustgate.storage.definitions import Definitions
 from trustgate.storage.factory import open_database
 from trustgate.storage.migrate import migrate
 from trustgate.storage.processes import Processes
@@ -99,6 +100,7 @@ async def services(tmp_path: Path, plugins: Plugins, traces: Cache) -> AsyncIter
     yield AdminServices(
         store=Store(database, sealer),
         processes=Processes(database),
+        definitions=Definitions(database),
         revision=source.revision,
         explainer=Explainer(parts, limits=Limits(), version="1.0", newest=watch.newest, traces=known),
         board=Board(Health(), traces, shared=False),

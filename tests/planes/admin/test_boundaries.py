@@ -18,6 +18,7 @@ WITH_IDS: Final = [operation for operation in OPERATIONS if operation.ids]
 SECURED: Final = [operation for operation in OPERATIONS if operation.secured]
 KINDS: Final = {"registries": "registry", "consumers": "consumer", "auths": "auth", "policies": "policy"}
 BODIES: Final[Mapping[str, Any]] = {
+    "acceptToolDefinitions": {"definitions": {}},
     "createRegistry": {"name": "mine now", "provider": "echo"},
     "createConsumer": {"name": "mine now"},
     "createAuth": {"name": "mine now", "type": "api_key"},

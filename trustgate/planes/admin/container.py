@@ -16,6 +16,7 @@ from trustgate.planes.probes import Probes
 from trustgate.planes.telling import version_of
 from trustgate.settings import Settings
 from trustgate.storage.configuration import StoredConfig
+from trustgate.storage.definitions import Definitions
 from trustgate.storage.processes import Processes
 from trustgate.storage.store import Store
 
@@ -47,6 +48,7 @@ def _services(
     secret: str,
     *,
     processes: Processes,
+    definitions: Definitions,
     explainer: Explainer,
     board: Board,
     applied: Callable[[int], Awaitable[None]],
@@ -55,6 +57,7 @@ def _services(
     return AdminServices(
         store=store,
         processes=processes,
+        definitions=definitions,
         revision=source.revision,
         tools=tools,
         explainer=explainer,
@@ -81,6 +84,7 @@ class Admin(Ground):
         tools,
         Ground.secret,
         processes=Ground.processes,
+        definitions=Ground.definitions,
         explainer=Ground.explainer,
         board=Ground.board,
         applied=applied,

@@ -11,6 +11,7 @@ from trustgate.board import Board
 from trustgate.explaining.run import Explainer
 from trustgate.planes.admin.services.work import PLATFORM, Principal, Tools, Work
 from trustgate.settings import CorsSettings
+from trustgate.storage.definitions import Definitions
 from trustgate.storage.processes import Processes
 from trustgate.storage.store import Store, Unit
 
@@ -42,13 +43,14 @@ class AdminServices(Struct, frozen=True, kw_only=True):
     """Everything that the plane needs.
 
     `revision` returns the newest committed one; `applied` is awaited with it after each commit and before the answer.
-    `processes` are those that serve, here and elsewhere. `explainer` says why requests go as they go, `board` which
-    registries are well. `dependencies` says what readiness hangs on, as name → `ok` or why not; `metrics` returns the
-    text of `/metrics`.
+    `processes` are those that serve, here and elsewhere, `definitions` what MCP servers say of their tools. `explainer`
+    says why requests go as they go, `board` which registries are well. `dependencies` says what readiness hangs on, as
+    name → `ok` or why not; `metrics` returns the text of `/metrics`.
     """
 
     store: Store
     processes: Processes
+    definitions: Definitions
     revision: Callable[[], Awaitable[int]]
     tools: Tools
     explainer: Explainer
