@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL = help
-.PHONY: run test test-services check format lint types imports docs openapi golden bench help clean
+.PHONY: run test test-services check format lint types imports docs openapi golden mcp-catalog bench help clean
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ openapi: $(VENV)/installed-dev  ## write the generated documents
 	$(BIN)/python -m tests.matrix.document
 	$(BIN)/python -m tests.plugins.document
 	$(BIN)/python -m tests.failover.document
+
+mcp-catalog: $(VENV)/installed  ## ask the servers of the MCP catalogue whether they are there (calls out)
+	$(BIN)/python cmd/mcp_catalog/main.py $(ARGS)
 
 golden: $(VENV)/installed-dev  ## write what the translations make of the golden files; read the diff before you commit it
 	GOLDEN=rewrite $(BIN)/python -m pytest -q tests/providers/test_golden.py

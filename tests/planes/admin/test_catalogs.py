@@ -122,3 +122,19 @@ async def test_the_json_schema_judges_like_the_api(api: Api, world: World) -> No
 async def test_tenants_may_read_them(api: Api) -> None:
     for path in ("/v1/providers-catalog", "/v1/policies-catalog"):
         await api.ok("GET", path, token=token(tenant_id="mine"))
+
+
+async def test_public_servers_are_listed_by_the_page(api: Api) -> None:
+    whole = await api.ok("GET", "/v1/mcp-servers-catalog")
+    assert (whole["page"], whole["size"], whole["total"]) == (1, 200, len(whole["mcp_servers"]))
+    order = [(-each["relevance"], each["display_name"], each["code"]) for each in whole["mcp_servers"]]
+    assert order == sorted(order)
+    second = await api.ok("GET", "/v1/mcp-servers-catalog?page=2&size=3")
+    assert second["mcp_servers"] == whole["mcp_servers"][3:6]
+    assert second["total"] == whole["total"]
+    found = await api.ok("GET", "/v1/mcp-servers-catalog?search=documentation&auth_hint=none&category=Documentation")
+    assert found["total"] >= 3
+    assert not any(each["requires_auth"] or each["requires_config"] for each in found["mcp_servers"])
+    (keyed,) = (await api.ok("GET", "/v1/mcp-servers-catalog?search=firecrawl"))["mcp_servers"]
+    assert (keyed["requires_config"], keyed["url_variables"][0]["in"]) == (True, "path")
+    await api.no("GET", "/v1/mcp-servers-catalog?auth_hint=magic", code="invalid_query", says="auth_hint")

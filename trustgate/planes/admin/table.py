@@ -11,6 +11,7 @@ from trustgate.planes.admin import (
     explaining,
     gateways,
     health,
+    mcp_catalog,
     models,
     pages,
     policies,
@@ -33,6 +34,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *processes.OPERATIONS,
     *catalogs.OPERATIONS,
     *models.OPERATIONS,
+    *mcp_catalog.OPERATIONS,
     *probes.OPERATIONS,
     *pages.OPERATIONS,
 )
