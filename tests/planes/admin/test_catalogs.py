@@ -137,4 +137,4 @@ async def test_public_servers_are_listed_by_the_page(api: Api) -> None:
     assert not any(each["requires_auth"] or each["requires_config"] for each in found["mcp_servers"])
     (keyed,) = (await api.ok("GET", "/v1/mcp-servers-catalog?search=firecrawl"))["mcp_servers"]
     assert (keyed["requires_config"], keyed["url_variables"][0]["in"]) == (True, "path")
-    await api.no("GET", "/v1/mcp-servers-catalog?auth_hint=magic", code="invalid_query", says="auth_hint")
+    await api.no("GET", "/v1/mcp-servers-catalog?auth_hint=magic", code="invalid_filter", says="auth_hint")
