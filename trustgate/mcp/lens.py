@@ -23,6 +23,10 @@ _SAID: Final[Mapping[str, frozenset[str]]] = {
     "messages": frozenset({"text"}),
     "inputRequests": frozenset({"text", "message"}),
     "structuredContent": frozenset(),
+    "tools": frozenset({"description", "title"}),
+    "prompts": frozenset({"description", "title"}),
+    "resources": frozenset({"description", "title"}),
+    "resourceTemplates": frozenset({"description", "title"}),
 }
 """Where a result says something, and under which names; none is all that is text."""
 
@@ -66,7 +70,7 @@ class CallLens:
 
 
 class ResultLens:
-    """Reads the results of `tools/call`, `prompts/get` and `resources/read`."""
+    """Reads the results of `tools/call`, `prompts/get` and `resources/read`, and what lists say of their items."""
 
     def read(self, raw: bytes) -> AnswerParts:
         """Return what a tool gives back."""

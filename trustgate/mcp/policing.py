@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from trustgate.contract.context import AnswerView, Body, Operation, Outcome, RequestContext
 from trustgate.contract.event import Attempt, EventMcp
-from trustgate.contract.upstream import Header
 from trustgate.contract.verdict import Answer, Deny
 from trustgate.enforcement.afterwards import Afterwards
 from trustgate.enforcement.run import Ruling, Runner
@@ -20,13 +19,16 @@ from trustgate.mcp.asking import Account, Asking, Reply, Way, whole
 from trustgate.mcp.lens import CALL, RESULT
 from trustgate.mcp.messages import DENIED, LIMITED, UNAVAILABLE, Json, Wrong, encode, params, result
 from trustgate.mcp.relaying import Edit
-from trustgate.mcp.revisions import NAMED, STATELESS
+from trustgate.mcp.revisions import STATELESS
 from trustgate.telemetry.record import Record
 from trustgate.telemetry.trace import start_trace
 from trustgate.underway import LEFT
 
 JUDGED: Final = frozenset(
-    ("tools/call", "prompts/get", "resources/read", "tools/list", "prompts/list", "resources/list")
+    (
+        *("tools/call", "prompts/get", "resources/read"),
+        *("tools/list", "prompts/list", "resources/list", "resources/templates/list"),
+    )
 )
 SEEN: Final = ("name", "arguments", "uri", "inputResponses")
 """The parameters that policies see: what a caller says, and what it answers when a server needs to know more."""
@@ -92,17 +94,15 @@ class Police:
             return await ask(asking, None)
         account = asking.account
         ctx = account.ctx = _context(asking, account.trace.trace_id)
-        extra: Sequence[Header] = ()
-        if method in NAMED:
-            ruling = await self._runner.pre_request(chains, ctx, account.trail, _reread)
-            account.ctx, extra = ruling.ctx, ruling.headers
-            if ruling.stop is not None:
-                return _stopped(asking, ruling)
-            if ruling.ctx.body.raw is not ctx.body.raw:
-                given = {**params(asking.message), **msgspec.json.decode(ruling.ctx.body.raw)}
-                asking.become({**asking.message, "params": {**given, **_name(asking.message)}})
+        ruling = await self._runner.pre_request(chains, ctx, account.trail, _reread)
+        account.ctx = ruling.ctx
+        if ruling.stop is not None:
+            return _stopped(asking, ruling)
+        if ruling.ctx.body.raw is not ctx.body.raw:
+            given = {**params(asking.message), **msgspec.json.decode(ruling.ctx.body.raw)}
+            asking.become({**asking.message, "params": {**given, **_name(asking.message)}})
         reply = await ask(asking, self._edit(asking) if chains.pre_response else None)
-        return replace(reply, headers=(*reply.headers, *extra)) if extra else reply
+        return replace(reply, headers=(*reply.headers, *ruling.headers)) if ruling.headers else reply
 
     def _edit(self, asking: Asking) -> Edit:
         account = asking.account

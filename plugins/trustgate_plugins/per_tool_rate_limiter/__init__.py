@@ -4,6 +4,9 @@ a call of an MCP server's tool when it is made."""
 from hashlib import blake2b
 from math import ceil
 from time import time
+from typing import Any
+
+import msgspec
 
 from trustgate import (
     AnswerView,
@@ -70,10 +73,10 @@ async def _call(
     ctx: RequestContext, settings: PerToolRateLimiterSettings, policy: PolicyRef, services: Services
 ) -> Verdict:
     for call in ctx.body.prompt().calls if ctx.operation.name == "tools/call" else ():
-        rule = settings.rule_of(call.name)
+        rule = settings.rule_of_call(call.name)
         if rule is None:
             continue
-        takes = _takes(_counter(ctx, policy), call.name, rule)
+        takes = _takes(_counter(ctx, policy), call.name + _value(call, rule), rule)
         allowances = await services.limiter.take_all(takes)
         wait = max((max(each.retry_after, 0.001) for each in allowances if not each.allowed), default=0.0)
         return _deny(call.name, rule, wait, policy) if wait else Proceed(kept=[(takes, "")])
@@ -131,6 +134,16 @@ def _takes(counter: str, tool: str, rule: ToolRule) -> tuple[Take, ...]:
         Take(key=f"{counter}:{name}:{window.duration}", limit=window.max, window=window.seconds)
         for window in rule.windows
     )
+
+
+def _value(call: ToolCall, rule: ToolRule) -> str:
+    """Return what a call is counted by besides its tool. One without the argument is counted with others like it."""
+    if not rule.per_argument:
+        return ""
+    found: Any = msgspec.json.decode(call.arguments)
+    for name in rule.per_argument.split("."):
+        found = found.get(name) if isinstance(found, dict) else None
+    return "\0" + msgspec.json.encode(found, order="sorted").decode()
 
 
 def _latest(prompt: Prompt) -> list[ToolResult]:

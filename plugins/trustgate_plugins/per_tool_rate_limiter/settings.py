@@ -33,6 +33,14 @@ class ToolRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     behavior: Annotated[
         Behavior | None, Meta(description="What becomes of a request that offers it then; unsaid: `behavior_default`.")
     ] = None
+    per_argument: Annotated[
+        str,
+        Meta(
+            max_length=255,
+            description="Counts calls of an MCP server's tool by themselves for every value of this argument; `a.b` is "
+            "what is within one. Conversations with models are not held against such a rule.",
+        ),
+    ] = ""
 
 
 class PerToolRateLimiterSettings(PolicySettings, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
@@ -66,7 +74,12 @@ class PerToolRateLimiterSettings(PolicySettings, frozen=True, kw_only=True, forb
         return tuple((one_of([rule.tool]), rule) for rule in self.rules)
 
     def rule_of(self, tool: str) -> ToolRule | None:
-        """Return the rule of a tool, if it has one."""
+        """Return the rule of a tool that a model is offered, if it has one: nobody knows yet what it will be given."""
+        fits = (rule for pattern, rule in self.patterns if pattern.fullmatch(tool))
+        return next((rule for rule in fits if not rule.per_argument), None)
+
+    def rule_of_call(self, tool: str) -> ToolRule | None:
+        """Return the rule of a tool that is called, if it has one."""
         return next((rule for pattern, rule in self.patterns if pattern.fullmatch(tool)), None)
 
     def behavior_of(self, rule: ToolRule) -> Behavior:

@@ -59,6 +59,9 @@ def settings_type() -> type[RateLimiterSettings]:
 def pre_request(
     ctx: RequestContext, settings: RateLimiterSettings, policy: PolicyRef, services: Services
 ) -> Verdict | Awaitable[Verdict]:
+    operation = ctx.operation
+    if operation.family == "mcp" and operation.name.endswith("/list"):
+        return None  # agents list what there is again and again, and use nothing by it
     key = settings.key(ctx, policy)
     if settings.concurrency is None:
         return _count(key, settings, policy, services)
