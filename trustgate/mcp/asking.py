@@ -66,13 +66,14 @@ class Asking:
     `session` is None for callers who speak the revision without any, `way` for what no single server answers. `asked`
     says whether a server was, `answered_in` how long it took (seconds), `failure` which error came of it (its code),
     `tokens_saved` about what a model is spared where it does not see all tools, `changed_tools` which are not what was
-    accepted (their servers' names for them).
+    accepted (their servers' names for them). A `batch` is told of by its messages.
     """
 
     __slots__ = (
         "account",
         "answered_in",
         "asked",
+        "batch",
         "bearer",
         "caller",
         "changed_tools",
@@ -94,6 +95,7 @@ class Asking:
         self.message: Json = {}
         self.raw = b""
         self.rewritten = False
+        self.batch = False
         self.caller: Caller
         self.house: House
         self.session: Session | None = None

@@ -15,6 +15,7 @@ from trustgate.mcp import finding
 from trustgate.mcp.admission import METADATA, Doors, bearer, enter, metadata
 from trustgate.mcp.asker import Asker
 from trustgate.mcp.asking import JSON, Asking, Reply, refusal, whole
+from trustgate.mcp.batches import check_batch, drop, together
 from trustgate.mcp.composing import Composer
 from trustgate.mcp.house import House
 from trustgate.mcp.listening import Listener
@@ -128,8 +129,12 @@ class Gate:
     async def handle(self, arrival: Arrival) -> Reply:
         """Answer. Raises only what `arrival.read` does of a caller who left."""
         asking = self._police.begin(dict(arrival.headers), arrival)
+        return await self._accounted(asking, self._handle(asking, arrival))
+
+    async def _accounted(self, asking: Asking, answering: Awaitable[Reply]) -> Reply:
+        """Return the answer, or what is said where there is none, and close the account."""
         try:
-            reply = await self._handle(asking, arrival)
+            reply = await answering
         except (asyncio.CancelledError, CallerLeft):
             self._police.left(asking)
             raise
@@ -177,18 +182,47 @@ class Gate:
     async def _posted(self, asking: Asking, arrival: Arrival) -> Reply:
         _check_media(asking.headers)
         asking.raw = bytes(await arrival.read(MOST_BYTES))
-        message = asking.message = read(asking.raw)
+        message = read(asking.raw)
+        if isinstance(message, list):
+            return await self._several(asking, message, arrival)
+        asking.message = message
         asking.stateless = is_stateless(asking.headers, message)
         if asking.stateless:
             return await self._stateless(asking)
         if message.get("method") == "initialize" and is_request(message):
             return await self._initialize(asking)
         asking.session = await self._session(asking)
-        if is_response(message):
+        return await self._one(asking)
+
+    async def _one(self, asking: Asking) -> Reply:
+        """Answer one message of a session."""
+        if is_response(asking.message):
             return await self._answered(asking)
-        if not is_request(message):
+        if not is_request(asking.message):
             return await self._notified(asking)
         return await self._judged(asking)
+
+    async def _several(self, asking: Asking, messages: list[Any], arrival: Arrival) -> Reply:
+        """Answer a batch: every message of it is judged, counted and told of as if it had come by itself."""
+        asking.batch = True
+        if is_stateless(asking.headers, None):
+            check_batch(messages, STATELESS)
+        session = asking.session = await self._session(asking)
+        parts = []
+        for message in check_batch(messages, session.revision):
+            part = self._police.begin(asking.headers, arrival)
+            part.caller = part.account.record.caller = asking.caller
+            part.house, part.bearer, part.session = asking.house, asking.bearer, session
+            part.message, part.raw = message, encode(message)
+            parts.append(part)
+        answering = [asyncio.ensure_future(self._accounted(part, self._one(part))) for part in parts]
+        try:
+            return together(await asyncio.gather(*answering))
+        except asyncio.CancelledError:
+            for each in answering:
+                if not each.cancelled() and (events := each.result().events) is not None:
+                    await drop(events)
+            raise
 
     async def _judged(self, asking: Asking) -> Reply:
         """Find where a request goes, have policies judge it, and ask. What an agent calls by way of `call_tool` is

@@ -56,14 +56,14 @@ def decode(raw: bytes | bytearray) -> Any:
         raise ValueError(str(error)) from None
 
 
-def read(raw: bytes | bytearray) -> Json:
-    """Return the one message that a caller sent. Raises Wrong."""
+def read(raw: bytes | bytearray) -> Json | list[Any]:
+    """Return the message that a caller sent, or the several that may be messages. Raises Wrong."""
     try:
         message = decode(raw)
     except ValueError:
         raise Wrong(PARSE_ERROR, "The body is not JSON: send one JSON-RPC message.", status=400) from None
     if isinstance(message, list):
-        raise Wrong(INVALID_REQUEST, "Batches are not taken: send one JSON-RPC message a request.", status=400)
+        return message
     if not is_message(message):
         raise Wrong(INVALID_REQUEST, 'The body is no JSON-RPC 2.0 message: it needs "jsonrpc": "2.0".', status=400)
     found: Json = message

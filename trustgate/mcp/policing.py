@@ -158,7 +158,7 @@ class Police:
     def _close(self, asking: Asking, reply: Reply) -> None:
         self.in_flight -= 1
         record, method = asking.account.record, asking.message.get("method", "")
-        if method in SILENT or (reply.status == ACCEPTED and asking.id is None) or record.ended_at:
+        if method in SILENT or asking.batch or (reply.status == ACCEPTED and asking.id is None) or record.ended_at:
             return
         record.end()
         record.status = _STATUSES.get(asking.failure, 502) if asking.failure and reply.status == 200 else reply.status
