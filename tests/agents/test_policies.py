@@ -269,3 +269,62 @@ def test_headers_that_repeat_what_was_taken_out_go_with_it(program: Program, adm
                 assert agent.post(message, **headers, **{"mcp-param-to": text}).status_code == 200
                 assert modern.headers[-1].get("mcp-param-to") == repeated
         assert "secret" not in json.dumps([modern.asked, modern.headers])
+
+
+def test_a_request_explains_itself(program: Program, admin: Admin, one: Scripted) -> None:
+    with Scripted("two", tools=("see",)) as two:
+        agency = Agency(admin, {"one": one.url, "two": two.url})
+        policy = agency.gateway.policy("rate_limiter", agency.consumer, limit=1, window="1h")
+        with Agent(agency.url(program), agency.key.text) as agent:
+            agent.begin()
+
+            def explained(**given: Any) -> Any:
+                message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": given}
+                path = f"/requests/{agent.post(message).headers['x-ag-trace-id']}/explain"
+                until(lambda: admin.call("GET", agency.gateway.path(path)).status_code == 200, what="it is remembered")
+                return admin.done("GET", agency.gateway.path(path))
+
+            found = explained(name="see", arguments={"q": "what nobody keeps"})
+            assert (found["outcome"], found["operation"], found["status"]) == ("forwarded", "mcp.tool", 200)
+            assert found["consumer"]["id"] == agency.consumer
+            (said,) = [each for each in found["policies"] if each["stage"] == "pre_request"]
+            assert (said["id"], said["decision"]) == (policy, "allowed")
+            assert (found["limits"][0]["limit"], found["limits"][0]["remaining"]) == (1, 0)
+            assert {each["registry"]: (each["place"], each["model"]) for each in found["targets"]} == {
+                "one": (0, ""),
+                "two": (1, "see"),
+            }
+            assert found["attempts"][0]["registry_id"] == agency.registries["two"]
+            assert "what nobody keeps" not in json.dumps(found)
+            found = explained(name="see")
+            assert (found["outcome"], found["code"], found["status"]) == ("refused", "rate_limit_exceeded", 429)
+            assert found["attempts"] == []
+
+
+def test_calls_are_measured(program: Program, admin: Admin, one: Scripted) -> None:
+    def failing(message: dict[str, Any]) -> tuple[int, str, bytes] | None:
+        if message.get("method") != "tools/call" or message["params"]["name"] != "touch":
+            return None
+        found = {"content": [], "isError": True}
+        return 200, "application/json", json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": found}).encode()
+
+    one.say = failing
+    agency = Agency(admin, {"one": one.url})
+    with Agent(agency.url(program), agency.key.text) as agent:
+        agent.begin()
+
+        def count(side: str, error: str, tool: str) -> float:
+            labels = f'error_type="{error}",gen_ai_tool_name="{tool}",mcp_method_name="tools/call"'
+            wanted = {f"mcp_{side}_operation_duration_seconds_count", *labels.split(",")}
+            for name, value in program.metrics("mcp").items():
+                if set(name.replace("{", ",").rstrip("}").split(",")) == wanted:
+                    return value
+            return 0
+
+        before = count("client", "", "look")
+        for name in ("look", "look", "touch"):
+            agent.ask("tools/call", name=name)
+        agent.post({"jsonrpc": "2.0", "id": 5, "method": "made/up-by-a-caller"})
+        until(lambda: count("client", "", "look") == before + 2, what="calls are measured")
+        until(lambda: count("server", "tool_error", "touch") >= 1, what="what a tool says of itself is told")
+        assert "made/up" not in str(program.metrics("mcp"))

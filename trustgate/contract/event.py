@@ -152,7 +152,7 @@ class EventMcp(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
     `operation` is `initialize`, `discovery`, `tool`, `prompt` or `resource`; `rpc_error_code` is that of the answer;
     `tokens_saved` is about what a model is spared where it was shown a search instead of all tools; `changed_tools` are
-    those that are not what was accepted, by their servers' names for them.
+    those that are not what was accepted, by their servers' names for them; `tool_error` is a tool that says it failed.
     """
 
     method: str
@@ -168,6 +168,7 @@ class EventMcp(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     rpc_error_code: int = 0
     tokens_saved: int = 0
     changed_tools: tuple[str, ...] = ()
+    tool_error: bool = False
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

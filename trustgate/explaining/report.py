@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
-from trustgate.contract.context import Operation
+from trustgate.contract.context import Caller, Operation
 from trustgate.contract.event import Attempt, PolicyFinding
 from trustgate.contract.target import Considered
 from trustgate.enforcement.chain import Chains, Link
@@ -16,6 +16,7 @@ from trustgate.ready import CallerReady
 from trustgate.telemetry.record import Record
 from trustgate.underway import Exchange
 
+Outcome = Literal["forwarded", "answered", "refused", "failed"]
 NOT_ASKED: Final = "not_asked"
 """The code with which a hypothetical request ends where a real one would reach its provider."""
 NOT_REACHED: Final = "not_reached"
@@ -74,7 +75,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     operation: str
     requested_model: str
     model: str
-    outcome: Literal["forwarded", "answered", "refused", "failed"]
+    outcome: Outcome
     status: int
     code: str
     message: str
@@ -127,9 +128,7 @@ def explanation(seen: Seen, *, message: str = "", hypothetical: bool = False) ->
         trace_id="" if hypothetical else record.trace_id,
         revision=record.revision,
         gateway_id=caller.gateway_id,
-        consumer=ExplainedConsumer(
-            id=caller.consumer_id, slug=caller.consumer_slug, name=caller.consumer_name, auth_id=caller.auth_id
-        ),
+        consumer=consumer_of(caller),
         operation=record.operation,
         requested_model=record.requested_model,
         model=record.model,
@@ -137,15 +136,22 @@ def explanation(seen: Seen, *, message: str = "", hypothetical: bool = False) ->
         status=0 if would_forward else record.status,
         code="" if would_forward else record.reason,
         message="" if would_forward else message,
-        policies=tuple(_policies(record.findings, seen.silent, seen.caller.chains)),
-        limits=tuple(_limits(record.findings)),
+        policies=tuple(policies_of(record.findings, seen.silent, seen.caller.chains)),
+        limits=tuple(limits_of(record.findings)),
         targets=tuple(seen.caller.pool.explain(seen.operation, seen.wanted, seen.item, seen.choice)),
         attempts=record.attempts,
         dropped_params=record.dropped_params,
     )
 
 
-def _outcome(seen: Seen) -> Literal["forwarded", "answered", "refused", "failed"]:
+def consumer_of(caller: Caller) -> ExplainedConsumer:
+    """Return who asked."""
+    return ExplainedConsumer(
+        id=caller.consumer_id, slug=caller.consumer_slug, name=caller.consumer_name, auth_id=caller.auth_id
+    )
+
+
+def _outcome(seen: Seen) -> Outcome:
     record = seen.record
     if any(finding.decision in ("block", "failed_closed") for finding in record.findings[record.overruled :]):
         return "refused"
@@ -156,8 +162,8 @@ def _outcome(seen: Seen) -> Literal["forwarded", "answered", "refused", "failed"
     return "refused"
 
 
-def _policies(findings: Sequence[PolicyFinding], silent: Sequence[Link], chains: Chains) -> Iterator[ExplainedPolicy]:
-    """All policies in the order in which they run, with what they said; those that cannot be prepared come first."""
+def policies_of(findings: Sequence[PolicyFinding], silent: Sequence[Link], chains: Chains) -> Iterator[ExplainedPolicy]:
+    """Yield all policies in their order with what they said; those that cannot be prepared come first."""
     said: dict[tuple[str, str], list[PolicyFinding]] = {}
     for finding in findings:
         said.setdefault((finding.policy_id, finding.stage), []).append(finding)
@@ -202,7 +208,8 @@ def _links(chains: Chains) -> Iterator[Link]:
     yield from chains.post_response
 
 
-def _limits(findings: Sequence[PolicyFinding]) -> Iterator[ExplainedLimit]:
+def limits_of(findings: Sequence[PolicyFinding]) -> Iterator[ExplainedLimit]:
+    """Yield how limits stood, as policies found them."""
     for finding in findings:
         details = msgspec.to_builtins(finding.details)
         told = details.get("limits", [details]) if isinstance(details, Mapping) else ()

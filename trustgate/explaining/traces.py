@@ -11,9 +11,12 @@ from typing import Final
 import msgspec
 
 from trustgate.contract.ports import Cache, StateUnavailable
+from trustgate.explaining import mcp
 from trustgate.explaining.report import Explanation, Seen, explanation, seen
+from trustgate.mcp.asking import Asking
 from trustgate.underway import Exchange
 
+Known = Seen | mcp.SeenMcp
 EVERY: Final = 0.25
 """Seconds between two times at which what is to be shared is."""
 WAITING: Final = 4096
@@ -28,17 +31,23 @@ class Traces:
         self._most = most
         self._cache = cache
         self._shared_for = shared_for
-        self._held: OrderedDict[tuple[str, str], Seen] = OrderedDict()
-        self._waiting: deque[Seen] = deque(maxlen=WAITING)
+        self._held: OrderedDict[tuple[str, str], Known] = OrderedDict()
+        self._waiting: deque[Known] = deque(maxlen=WAITING)
         self._sharing: asyncio.Task[None] | None = None
 
     def keep(self, exchange: Exchange) -> None:
         """Remember a request that has ended; one of nobody that is known explains nothing."""
-        known = seen(exchange) if self._most else None
-        if known is None:
+        self._hold(seen(exchange))
+
+    def keep_mcp(self, asking: Asking) -> None:
+        """Remember a request to MCP servers that has ended."""
+        self._hold(mcp.seen(asking))
+
+    def _hold(self, known: Known | None) -> None:
+        if known is None or not self._most:
             return
         held = self._held
-        held[known.caller.caller.gateway_id, exchange.trace.trace_id] = known
+        held[_gateway(known), known.record.trace_id] = known
         if len(held) > self._most:
             held.popitem(last=False)
         if self._shared_for:
@@ -48,7 +57,7 @@ class Traces:
         """Return what explains a request of that gateway, if it is still known. Raises StateUnavailable."""
         known = self._held.get((gateway_id, trace_id))
         if known is not None:
-            return explanation(known)
+            return _explained(known)
         raw = await self._cache.get(_key(gateway_id, trace_id)) if self._shared_for else None
         return None if raw is None else msgspec.json.decode(raw, type=Explanation)
 
@@ -74,10 +83,18 @@ class Traces:
         try:
             while self._waiting:
                 known = self._waiting.popleft()
-                key = _key(known.caller.caller.gateway_id, known.record.trace_id)
-                await self._cache.set(key, msgspec.json.encode(explanation(known)), ttl=self._shared_for)
+                key = _key(_gateway(known), known.record.trace_id)
+                await self._cache.set(key, msgspec.json.encode(_explained(known)), ttl=self._shared_for)
         except StateUnavailable as error:
             log.warning("explanations cannot be shared: %s", error)
+
+
+def _gateway(known: Known) -> str:
+    return known.caller.gateway_id if isinstance(known, mcp.SeenMcp) else known.caller.caller.gateway_id
+
+
+def _explained(known: Known) -> Explanation:
+    return mcp.explanation(known) if isinstance(known, mcp.SeenMcp) else explanation(known)
 
 
 def _key(gateway_id: str, trace_id: str) -> str:

@@ -133,7 +133,8 @@ class Asker:
             incoming = await self._meeting.say(
                 asking, server, up, worded, within=server.patience, raw=as_it_came, more=asking.repeated(up.revision)
             )
-            asking.answered_in = perf_counter() - began
+            asking.account.record.forwarded_at = perf_counter()
+            asking.answered_in = asking.account.record.forwarded_at - began
             if incoming.status != GONE or not up.session:
                 asked = Asked(server=server, up=up, message=message)
                 return await self._relay.carry(asking, asked, incoming, edit=edit, marks=way.marks)

@@ -86,6 +86,7 @@ class Asking:
         "session",
         "stateless",
         "tokens_saved",
+        "tool_error",
         "way",
     )
 
@@ -106,6 +107,7 @@ class Asking:
         self.answered_in = 0.0
         self.failure = 0
         self.tokens_saved = 0
+        self.tool_error = False
         self.changed_tools: tuple[str, ...] = ()
 
     def become(self, message: Json) -> None:

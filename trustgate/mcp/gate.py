@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
 from typing import Any, Final, Protocol
 
 from trustgate.admission.plan import charge
@@ -156,6 +157,7 @@ class Gate:
         asking.caller = asking.account.record.caller = admitted.caller
         asking.bearer = bearer(headers)
         asking.house = self._house(admitted.tenant, admitted.consumer.id)
+        asking.account.record.admitted_at = perf_counter()
         match arrival.method:
             case "POST":
                 return await self._posted(asking, arrival)
@@ -345,6 +347,8 @@ class Gate:
 
 def _refused(asking: Asking, wrong: Wrong) -> Reply:
     asking.failure = wrong.code
+    if isinstance(wrong.data, dict):
+        asking.account.record.reason = str(wrong.data.get("code", ""))
     return refusal(wrong, asking.id)
 
 

@@ -58,12 +58,21 @@ class From(Protocol):
 
 
 class Police:
-    """Has policies judge, and events written. `emit` takes each closed record; `revision` says which is served."""
+    """Has policies judge, and events written. `emit` takes each closed record; `revision` says which is served; `keep`
+    takes what explains a request."""
 
-    def __init__(self, *, throttle_wait: float, emit: Callable[[Record], object], revision: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        *,
+        throttle_wait: float,
+        emit: Callable[[Record], object],
+        revision: Callable[[], int],
+        keep: Callable[[Asking], object] | None = None,
+    ) -> None:
         self._runner = Runner(throttle_wait=throttle_wait)
         self._emit = emit
         self._revision = revision
+        self._keep = keep
         self._afterwards = Afterwards()
         self.in_flight = 0
 
@@ -95,6 +104,7 @@ class Police:
         account = asking.account
         ctx = account.ctx = _context(asking, account.trace.trace_id)
         ruling = await self._runner.pre_request(chains, ctx, account.trail, _reread)
+        account.record.enforced_at = perf_counter()
         account.ctx = ruling.ctx
         if ruling.stop is not None:
             return _stopped(asking, ruling)
@@ -187,6 +197,8 @@ class Police:
     def _emitted(self, asking: Asking) -> None:
         asking.account.record.findings = tuple(asking.account.trail.findings)
         asking.account.record.close_with(self._emit)
+        if self._keep is not None:
+            self._keep(asking)
 
 
 def operation_of(method: str) -> str:
@@ -226,6 +238,7 @@ def _about(asking: Asking) -> EventMcp:
         rpc_error_code=asking.failure,
         tokens_saved=asking.tokens_saved,
         changed_tools=asking.changed_tools[:MOST_NAMED],
+        tool_error=asking.tool_error,
     )
 
 

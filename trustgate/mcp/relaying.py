@@ -227,6 +227,7 @@ class Relay:
         if isinstance(message.get("error"), dict):
             asking.failure = message["error"].get("code") or INTERNAL_ERROR
         found = message.get("result")
+        asking.tool_error = isinstance(found, dict) and found.get("isError") is True
         if asking.stateless and up.revision != STATELESS and isinstance(found, dict):
             return {**message, "result": {**found, "resultType": "complete"}}
         if not asking.stateless and up.revision == STATELESS and isinstance(found, dict):

@@ -210,6 +210,7 @@ def _gate(
     definitions: Definitions,
     lifecycle: Lifecycle,
     fanout: Fanout,
+    traces: Traces,
     meters: Meters,
 ) -> Gate:
     doors = Doors(
@@ -223,7 +224,12 @@ def _gate(
         commands=settings.mcp_stdio_commands,
         environment=settings.mcp_stdio_environment,
     )
-    police = Police(throttle_wait=settings.limits.throttle_wait, emit=fanout.emit, revision=lambda: lifecycle.revision)
+    police = Police(
+        throttle_wait=settings.limits.throttle_wait,
+        emit=fanout.emit,
+        revision=lambda: lifecycle.revision,
+        keep=traces.keep_mcp if settings.trace_store_size else None,
+    )
     meters.gauge("trustgate_mcp_requests_in_flight", "MCP requests under way, streams too.", lambda: police.in_flight)
     gate = Gate(
         parts, Speaker(transport, programs), cache=sessions, definitions=definitions, doors=doors, police=police
@@ -346,6 +352,7 @@ class Ground(containers.DeclarativeContainer):
         definitions=definitions,
         lifecycle=lifecycle,
         fanout=fanout,
+        traces=traces,
         meters=meters,
     )
     board = providers.Singleton(_board, parts, link)

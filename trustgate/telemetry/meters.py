@@ -6,7 +6,7 @@ Events are counted in the fan-out's batch, off the response path; a scrape first
 from collections.abc import Callable, Sequence
 
 from trustgate.contract.event import Event, PolicyFinding
-from trustgate.telemetry.genai import INSTRUMENTS, Instrument, attribute_names, measured
+from trustgate.telemetry.genai import INSTRUMENTS, Instrument, measured
 from trustgate.telemetry.metrics import MAX_SERIES, Buckets, Count, Counter, Gauge, Histogram, Registry
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -145,6 +145,6 @@ class Meters:
 def _histogram(instrument: Instrument) -> Histogram:
     """Return an instrument as Prometheus names it."""
     unit = "_seconds" if instrument.unit == "s" else ""
-    labels = tuple(name.replace(".", "_") for name in attribute_names(instrument))
+    labels = tuple(name.replace(".", "_") for name in instrument.attributes)
     name = instrument.name.replace(".", "_") + unit
     return Histogram(name, instrument.text, instrument.bounds, labels, limit=MOST_MODELS)

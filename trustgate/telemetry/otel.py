@@ -203,6 +203,11 @@ def _json(value: Sequence[Any]) -> str:
     return msgspec.json.encode(value, enc_hook=str).decode()
 
 
+def error_type(told: EventMcp) -> str:
+    """Return what went wrong, as the conventions say it: a code of JSON-RPC, or that the tool says so itself."""
+    return str(told.rpc_error_code) if told.rpc_error_code else "tool_error" if told.tool_error else ""
+
+
 def _mcp(told: EventMcp) -> dict[str, Any]:
     """Return what was asked of MCP servers. https://opentelemetry.io/docs/specs/semconv/gen-ai/mcp/"""
     said: dict[str, Any] = {
@@ -214,6 +219,8 @@ def _mcp(told: EventMcp) -> dict[str, Any]:
         "gen_ai.operation.name": "execute_tool" if told.tool else "",
         "server.address": told.host,
         "rpc.response.status_code": str(told.rpc_error_code) if told.rpc_error_code else "",
+        "error.type": error_type(told),
+        "network.transport": "pipe" if told.transport == "stdio" else "tcp" if told.transport else "",
         "trustgate.mcp.server": told.server_name,
     }
     return {name: value for name, value in said.items() if value}

@@ -7,7 +7,7 @@ from math import inf
 from typing import Any, Final
 
 from trustgate.contract.event import Event
-from trustgate.telemetry.genai import INSTRUMENTS, Instrument, attribute_names, measured
+from trustgate.telemetry.genai import INSTRUMENTS, Instrument, measured
 from trustgate.telemetry.metrics import OTHER, Buckets, Family
 
 MOST_SERIES: Final = 200
@@ -40,9 +40,7 @@ class Measurements:
         self._started = time.time_ns()
         self._counted: Sequence[Event] = ()
         self._told = 0.0
-        self._kept = {
-            each: Family(attribute_names(each), partial(Spread, each.bounds), MOST_SERIES) for each in INSTRUMENTS
-        }
+        self._kept = {each: Family(each.attributes, partial(Spread, each.bounds), MOST_SERIES) for each in INSTRUMENTS}
         self.waits = False
 
     def count(self, events: Sequence[Event]) -> None:
@@ -101,4 +99,4 @@ class Measurements:
 def _said(instrument: Instrument, values: tuple[str, ...]) -> Mapping[str, str]:
     if values[0] == OTHER:
         return {"otel.metric.overflow": "true"}
-    return {name: value for name, value in zip(attribute_names(instrument), values, strict=True) if value}
+    return {name: value for name, value in zip(instrument.attributes, values, strict=True) if value}
