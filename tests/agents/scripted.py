@@ -1,6 +1,8 @@
 """A server that says exactly what a test has it say, late or never, and keeps what it was asked."""
 
+import contextlib
 import json
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +31,8 @@ class Scripted:
 
     A `dead` one hangs up.
 
+    One that `speaks` says by itself what it is told to `tell`: to its `listeners`, by their sessions.
+
     `asked` are the messages, `headers` what they came with; `sessions` those that it knows.
     """
 
@@ -41,6 +45,8 @@ class Scripted:
         self.sessions: set[str] = set()
         self.say: Say = lambda _: None
         self.dead = False
+        self.speaks = False
+        self.listeners: dict[str, queue.Queue[Json]] = {}
         self.hangs = threading.Event()
         handler = type("Handler", (_Handler,), {"server_": self})
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -62,6 +68,12 @@ class Scripted:
         self.hangs.set()
         self._http.shutdown()
         self._http.server_close()
+
+    def tell(self, *messages: Json) -> None:
+        """Say something to all who listen."""
+        for message in messages:
+            for waiting in self.listeners.values():
+                waiting.put(message)
 
     def answer(self, message: Json) -> Json:
         """Return the result of a request."""
@@ -112,7 +124,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, "application/json", body, **session)
 
     def do_GET(self) -> None:
-        self._send(405, "", b"")
+        script = self.server_
+        if not script.speaks:
+            self._send(405, "", b"")
+            return
+        waiting = script.listeners[self.headers.get("mcp-session-id", "")] = queue.Queue()
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        while not script.hangs.is_set():
+            with contextlib.suppress(queue.Empty):
+                said = waiting.get(timeout=0.05)
+                self.wfile.write(b"data: " + json.dumps(said).encode() + b"\n\n")
 
     def do_DELETE(self) -> None:
         self.server_.sessions.discard(self.headers.get("mcp-session-id", ""))

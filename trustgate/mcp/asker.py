@@ -13,8 +13,10 @@ from trustgate.mcp.messages import INTERNAL_ERROR, INVALID_REQUEST, METHOD_NOT_F
 from trustgate.mcp.naming import Kind
 from trustgate.mcp.pinning import Pins
 from trustgate.mcp.relaying import Asked, Edit, Relay
+from trustgate.mcp.revisions import STATELESS
 from trustgate.mcp.servers import HELD, Away, Server
 from trustgate.mcp.sessions import Sessions
+from trustgate.mcp.subscribing import DAY, LISTEN, Subscriber
 
 BY_NAME: Final[Mapping[str, Kind]] = {"tools/call": "tool", "prompts/get": "prompt"}
 BY_URI: Final = ("resources/read", "resources/subscribe", "resources/unsubscribe")
@@ -23,9 +25,19 @@ BY_URI: Final = ("resources/read", "resources/subscribe", "resources/unsubscribe
 class Asker:
     """Asks servers what callers ask."""
 
-    def __init__(self, meeting: Meeting, composer: Composer, relay: Relay, sessions: Sessions, *, pins: Pins) -> None:
+    def __init__(
+        self,
+        meeting: Meeting,
+        composer: Composer,
+        relay: Relay,
+        sessions: Sessions,
+        *,
+        pins: Pins,
+        subscriber: Subscriber,
+    ) -> None:
         self._meeting = meeting
         self._pins = pins
+        self._subscriber = subscriber
         self._composer = composer
         self._relay = relay
         self._sessions = sessions
@@ -52,6 +64,9 @@ class Asker:
     async def ask(self, asking: Asking, edit: Edit | None) -> Reply:
         """Ask, and return what comes back: from one server, or from all of them. Raises Wrong, Away."""
         method, way = asking.message["method"], asking.way
+        if method == LISTEN and asking.stateless and (way is None or await self._has_sessions(asking, way.server)):
+            asking.way = None
+            return await self._subscriber.listen(asking)
         if way is not None:
             pinned = method == "tools/list" and way.server.pinning != "off"
             return await self._forward(asking, way, self._pinned(asking, way.server, edit) if pinned else edit)
@@ -73,6 +88,9 @@ class Asker:
             said = {"ttlMs": 0, "cacheScope": "private", "resultType": "complete", **said}
         answer = result(asking.id, said)
         return whole(await edit(answer) if edit is not None else answer)
+
+    async def _has_sessions(self, asking: Asking, server: Server) -> bool:
+        return (await self._meeting.up(asking, server)).revision != STATELESS
 
     def _pinned(self, asking: Asking, server: Server, then: Edit | None) -> Edit:
         """Return what keeps tools that are not what was accepted out of a server's own list."""
@@ -125,13 +143,14 @@ class Asker:
         where it stands for several; with one server the caller is told, as it would be there."""
         server, message = way.server, way.reworded(asking.message)
         began = perf_counter()
+        patience = DAY if message["method"] == LISTEN else server.patience
         up = await self._meeting.up(asking, server)
         for again in (False, True):
             worded = self._meeting.worded(asking, up, message)
             as_it_came = asking.raw if worded is asking.message else b""
             asking.asked = True
             incoming = await self._meeting.say(
-                asking, server, up, worded, within=server.patience, raw=as_it_came, more=asking.repeated(up.revision)
+                asking, server, up, worded, within=patience, raw=as_it_came, more=asking.repeated(up.revision)
             )
             asking.account.record.forwarded_at = perf_counter()
             asking.answered_in = asking.account.record.forwarded_at - began

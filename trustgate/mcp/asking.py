@@ -63,7 +63,8 @@ class Account(Struct):
 class Asking:
     """One request, and what has been learnt of it so far.
 
-    `session` is None for callers who speak the revision without any, `way` for what no single server answers. `asked`
+    `session` is None for callers who speak the revision without any, `own` names sessions at servers that one of those
+    has for itself, `way` for what no single server answers. `asked`
     says whether a server was, `answered_in` how long it took (seconds), `failure` which error came of it (its code),
     `tokens_saved` about what a model is spared where it does not see all tools, `changed_tools` which are not what was
     accepted (their servers' names for them). A `batch` is told of by its messages.
@@ -81,6 +82,7 @@ class Asking:
         "headers",
         "house",
         "message",
+        "own",
         "raw",
         "rewritten",
         "session",
@@ -100,6 +102,7 @@ class Asking:
         self.caller: Caller
         self.house: House
         self.session: Session | None = None
+        self.own = ""
         self.stateless = False
         self.bearer = ""
         self.way: Way | None = None
@@ -134,7 +137,7 @@ class Asking:
     @property
     def owner(self) -> str:
         """Under what servers are met for it: its session, or who without one shares theirs with it."""
-        return self.session.id if self.session is not None else f"shared:{self.caller.auth_id}"
+        return self.session.id if self.session is not None else self.own or f"shared:{self.caller.auth_id}"
 
 
 def whole(message: Json, *, status: int = 200, headers: Sequence[Header] = ()) -> Reply:

@@ -51,6 +51,7 @@ from trustgate.mcp.revisions import (
 from trustgate.mcp.servers import Away, Server
 from trustgate.mcp.sessions import Session, Sessions, Up
 from trustgate.mcp.speaking import Speaker
+from trustgate.mcp.subscribing import Subscriber
 from trustgate.parts import Parts
 from trustgate.storage.definitions import Definitions
 from trustgate.underway import CallerLeft
@@ -99,8 +100,11 @@ class Gate:
         self.pins = Pins(definitions, self._meeting)
         self._composer = Composer(self._meeting, cache, self.pins)
         self._relay = Relay(self._meeting, cache)
-        self._asker = Asker(self._meeting, self._composer, self._relay, self._sessions, pins=self.pins)
-        self._listener = Listener(self._meeting, self._relay)
+        subscriber = Subscriber(self._meeting, self._composer)
+        self._asker = Asker(
+            self._meeting, self._composer, self._relay, self._sessions, pins=self.pins, subscriber=subscriber
+        )
+        self._listener = Listener(self._meeting, self._relay, subscriber)
         self._watched: Fresh | None = None
         self._snapshot = Snapshot()
         self._houses: dict[str, tuple[Tenant, House]] = {}
@@ -333,12 +337,7 @@ class Gate:
         session = asking.session = await self._session(asking)
 
         async def part(server: Server) -> None:
-            up = session.ups[server.registry_id]
-            if up.session:
-                incoming = await self._meeting.say(
-                    asking, server, up, method="DELETE", within=server.discovery, whole=True
-                )
-                await incoming.aclose()
+            await self._meeting.end(asking, server, session.ups[server.registry_id])
 
         await asyncio.gather(*(in_time(server, part) for server in asking.met()))
         await self._sessions.end(asking.caller, session)

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
+from trustgate.contract import sse
 from trustgate.contract.ports import StateUnavailable
 from trustgate.mcp.asking import EVENTS, Asking, Reply
 from trustgate.mcp.meeting import Meeting
-from trustgate.mcp.messages import INVALID_REQUEST, Wrong
+from trustgate.mcp.messages import INVALID_REQUEST, Wrong, encode
 from trustgate.mcp.relaying import Relay
 from trustgate.mcp.revisions import STATELESS
 from trustgate.mcp.servers import Away, Server
 from trustgate.mcp.sessions import Up
 from trustgate.mcp.speaking import Incoming
+from trustgate.mcp.subscribing import EVERY_LIST, Subscriber
 
 DAY: Final = 86_400.0
 WAITING: Final = 64
@@ -23,8 +26,9 @@ OK: Final = 200
 class Listener:
     """Listens to servers on behalf of callers."""
 
-    def __init__(self, meeting: Meeting, relay: Relay) -> None:
+    def __init__(self, meeting: Meeting, relay: Relay, subscriber: Subscriber) -> None:
         self._meeting = meeting
+        self._subscriber = subscriber
         self._relay = relay
 
     async def listen(self, asking: Asking) -> Reply:
@@ -58,6 +62,9 @@ class Listener:
             try:
                 up = await self._meeting.up(asking, server)
                 if up.revision == STATELESS:
+                    async with aclosing(self._subscriber.changes(asking, server, EVERY_LIST)) as changes:
+                        async for change in changes:
+                            await queue.put(sse.frame("message", encode(change)))
                     return
                 incoming = await self._open(asking, server, up, own if server.registry_id == whose else "")
                 if incoming.status != OK or not incoming.streams:

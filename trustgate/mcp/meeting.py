@@ -73,6 +73,19 @@ class Meeting:
         await self._sessions.part(asking.caller, asking.owner, server.registry_id)
         return await self.up(asking, server)
 
+    async def part(self, asking: Asking, server: Server) -> None:
+        """End what a caller has at a server, if it was met. Raises Away."""
+        up = await self._sessions.up(asking.caller, asking.owner, server.registry_id)
+        if up is not None:
+            await self.end(asking, server, up)
+            await self._sessions.part(asking.caller, asking.owner, server.registry_id)
+
+    async def end(self, asking: Asking, server: Server, up: Up) -> None:
+        """Tell a server that a session is over. Raises Away."""
+        if up.session:
+            incoming = await self.say(asking, server, up, method="DELETE", within=server.discovery, whole=True)
+            await incoming.aclose()
+
     async def greet(self, asking: Asking, server: Server, revision: str, hello: Json, *, session: str = "") -> Up:
         """Say hello to a server in a caller's name, in a session that is known elsewhere if there is one.
 
