@@ -1,6 +1,7 @@
 """Several servers as one: names, toolkits, who is missing, and that nobody holds up the others."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -189,3 +190,31 @@ def test_a_server_that_keeps_failing_is_left_alone_and_tried_again(program: Prog
             one.dead = False
             found = until(lambda: agent.ask("tools/call", name="look").get("content"), patience=10)
             assert found[0]["text"] == "one: look"
+
+
+def test_names_that_are_not_there_do_not_have_servers_list_what_they_have(program: Program, admin: Admin) -> None:
+    with Scripted("one") as one, Scripted("two", tools=("see",)) as two:
+        agency = Agency(admin, {"one": one.url, "two": two.url})
+        with Agent(agency.url(program), agency.key.text) as agent:
+            agent.begin()
+            calls = [{"jsonrpc": "2.0", "id": number, "method": "tools/call"} for number in range(30)]
+            began = time.monotonic()
+            with ThreadPoolExecutor(10) as pool:
+                told = list(pool.map(lambda each: agent.post(each | {"params": {"name": f"no-{each['id']}"}}), calls))
+            took = time.monotonic() - began
+            assert {each.json()["error"]["code"] for each in told} == {-32602}
+            assert one.methods.count("tools/list") <= 1 + took, "once a second"
+            two.tools.append("new")
+            until(lambda: "content" in agent.ask("tools/call", name="new"), patience=3, what="new names are found")
+
+
+def test_all_who_ask_first_are_answered(program: Program, admin: Admin) -> None:
+    with Scripted("one", late=0.2) as one, Scripted("two", tools=("see",)) as two:
+        agency = Agency(admin, {"one": one.url, "two": two.url})
+        with Agent(agency.url(program), agency.key.text) as agent:
+            agent.begin()
+            calls = [{"jsonrpc": "2.0", "id": number, "method": "tools/call"} for number in range(10)]
+            with ThreadPoolExecutor(10) as pool:
+                told = list(pool.map(lambda each: agent.post(each | {"params": {"name": "see"}}), calls))
+            assert all("result" in each.json() for each in told)
+            assert one.methods.count("tools/list") == 1

@@ -94,7 +94,7 @@ class Composer:
             raise Wrong(INVALID_PARAMS, f"params needs a {FIELD[kind]}.")
         known = asking.house.route(kind, name)
         if known is None:
-            await self.listed(asking, kind)
+            await asking.house.learn(kind, lambda: self.listed(asking, kind))
             known = asking.house.route(kind, name)
         if known is not None:
             return known

@@ -1,8 +1,9 @@
 """A consumer made ready to serve: its servers, what of them it may use, and its policies. Once per revision."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -18,6 +19,10 @@ ROUTES_FOR: Final = 60.0
 """Seconds for which it is remembered which server has a name."""
 
 
+LOOKS_APART: Final = 1.0
+"""Seconds between two looks for names that were not found."""
+
+
 class Route(Struct, frozen=True, kw_only=True):
     """Where a name leads: to which server, and what it is called there."""
 
@@ -29,6 +34,8 @@ class House:
     """What configuration decides about one consumer, and which of its names lead where."""
 
     __slots__ = (
+        "_learning",
+        "_learnt",
         "_routes",
         "broken",
         "chains",
@@ -71,11 +78,29 @@ class House:
             timeout=parts.policy_timeout,
         )
         self._routes: dict[Kind, tuple[Mapping[str, Route], float]] = {}
+        self._learning: dict[Kind, asyncio.Task[object]] = {}
+        self._learnt: dict[Kind, float] = {}
 
     def remember(self, kind: Kind, offers: list[Offer]) -> None:
         """Remember where names lead."""
         routes = {each.exposed: Route(registry_id=each.registry_id, name=each.name) for each in reversed(offers)}
         self._routes[kind] = routes, monotonic() + ROUTES_FOR
+
+    async def learn(self, kind: Kind, look: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Look where names lead: once for all who want to know at the same time, and not again just after that, so that
+        nobody has servers list what they have by asking for names that are not there. Raises what `look` does."""
+        looking = self._learning.get(kind)
+        if looking is None:
+            if monotonic() - self._learnt.get(kind, -LOOKS_APART) < LOOKS_APART:
+                return
+            looking = self._learning[kind] = asyncio.create_task(look())
+            looking.add_done_callback(lambda done: self._has_learnt(kind, done))
+        await asyncio.shield(looking)
+
+    def _has_learnt(self, kind: Kind, done: asyncio.Task[object]) -> None:
+        del self._learning[kind]
+        if not done.cancelled() and done.exception() is None:
+            self._learnt[kind] = monotonic()
 
     def route(self, kind: Kind, name: str) -> Route | None:
         """Return where a name leads, as far as that is known."""
@@ -85,6 +110,7 @@ class House:
     def forget(self) -> None:
         """Forget where names lead: a server says that what it has is not the same any more."""
         self._routes.clear()
+        self._learnt.clear()
 
 
 def _serves(slug: str, parts: Parts) -> bool:
