@@ -31,7 +31,8 @@ class Scripted:
 
     A `dead` one hangs up.
 
-    One that `speaks` says by itself what it is told to `tell`: to its `listeners`, by their sessions.
+    One that `speaks` says by itself what it is told to `tell`: to its `listeners`, by their sessions. `missed` is what
+    it says to one who comes back, by the id that was heard last; `resumed` are those ids.
 
     `asked` are the messages, `headers` what they came with; `sessions` those that it knows.
     """
@@ -46,6 +47,8 @@ class Scripted:
         self.say: Say = lambda _: None
         self.dead = False
         self.speaks = False
+        self.missed: dict[str, list[tuple[str, Json]]] = {}
+        self.resumed: list[str] = []
         self.listeners: dict[str, queue.Queue[Json]] = {}
         self.hangs = threading.Event()
         handler = type("Handler", (_Handler,), {"server_": self})
@@ -128,11 +131,15 @@ class _Handler(BaseHTTPRequestHandler):
         if not script.speaks:
             self._send(405, "", b"")
             return
+        last = self.headers.get("last-event-id", "")
+        script.resumed.append(last)
         waiting = script.listeners[self.headers.get("mcp-session-id", "")] = queue.Queue()
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("connection", "close")
         self.end_headers()
+        for mark, said in script.missed.get(last, ()):
+            self.wfile.write(f"id: {mark}\ndata: {json.dumps(said)}\n\n".encode())
         while not script.hangs.is_set():
             with contextlib.suppress(queue.Empty):
                 said = waiting.get(timeout=0.05)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.contracts.redis_server import RedisServer
 from tests.e2e.program import Admin, Program, running, until
 
 from .kit import Agency, Agent, everything
 
 ROOT = Path(__file__).resolve().parents[2]
+ALLOWED = {"MCP_ALLOW_STDIO": "true", "MCP_STDIO_COMMANDS": sys.executable}
 COMMAND = [sys.executable, str(ROOT / "tests" / "agents" / "program.py")]
 PROGRAM = {"transport": "stdio", "program": {"command": COMMAND, "env": {"TOKEN": "a-secret-of-the-program"}}}
 EVERYTHING = {
@@ -26,8 +28,7 @@ EVERYTHING = {
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A gateway that may start Python."""
-    variables = {"MCP_ALLOW_STDIO": "true", "MCP_STDIO_COMMANDS": sys.executable}
-    with running("run", folder=tmp_path_factory.mktemp("gateway"), variables=variables) as program:
+    with running("run", folder=tmp_path_factory.mktemp("gateway"), variables=ALLOWED) as program:
         yield program
 
 
@@ -156,8 +157,7 @@ def test_programs_are_started_only_where_that_is_wanted(program: Program, admin:
 
 
 def test_a_process_that_may_not_start_programs_says_so(admin: Admin, tmp_path: Path) -> None:
-    variables = {"MCP_ALLOW_STDIO": "true", "MCP_STDIO_COMMANDS": sys.executable}
-    with running("run", folder=tmp_path, variables=variables) as program, program.admin() as own:
+    with running("run", folder=tmp_path, variables=ALLOWED) as program, program.admin() as own:
         agency = Agency(own, {"one": PROGRAM})
         program.stop()
         program.env["MCP_ALLOW_STDIO"] = "false"
@@ -170,8 +170,7 @@ def test_a_process_that_may_not_start_programs_says_so(admin: Admin, tmp_path: P
 
 
 def test_a_line_ends_with_the_gateway(tmp_path: Path) -> None:
-    variables = {"MCP_ALLOW_STDIO": "true", "MCP_STDIO_COMMANDS": sys.executable}
-    with running("run", folder=tmp_path, variables=variables) as program, program.admin() as own:
+    with running("run", folder=tmp_path, variables=ALLOWED) as program, program.admin() as own:
         agency = Agency(own, {"one": PROGRAM})
         with Agent(agency.url(program), agency.key.text) as agent:
             agent.begin()
@@ -180,3 +179,24 @@ def test_a_line_ends_with_the_gateway(tmp_path: Path) -> None:
         program.stop()
         until(lambda: gone(pid), what="the program ends")
     assert os.getpid() != pid
+
+
+def test_a_session_goes_on_in_another_process(tmp_path: Path, target: object) -> None:
+    """A line is held by one process; another one that is asked for the session opens one of its own for it."""
+    folder = tmp_path / "data"
+    with RedisServer() as redis:
+        variables = redis.variables() | ALLOWED
+        with running("run", folder=folder, variables=variables) as first:
+            second = Program("mcp", folder=folder, secret=first.secret, variables=variables).start()
+            with first.admin() as admin:
+                agency = Agency(admin, {"one": target})
+            with Agent(agency.url(first), agency.key.text) as agent:
+                agent.begin()
+                before = agent.names()
+                agent.url = agency.url(second)
+                ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+                until(lambda: agent.post(ping).status_code == 200 or None, what="it has the configuration")
+                assert agent.names() == before
+                agent.url = agency.url(first)
+                assert agent.names() == before
+            assert second.stop() == 0

@@ -1,5 +1,6 @@
 """Sessions: bound to a key and a consumer, live, resumed anywhere; and what one caller's says nothing of to another."""
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ from tests.contracts.redis_server import RedisServer
 from tests.e2e.program import Admin, Program, running, until
 
 from .kit import Agency, Agent, messages
-from .scripted import Scripted
+from .scripted import Scripted, events
 
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 
@@ -247,3 +248,32 @@ def test_headers_that_disagree_with_the_body(
             told = agent.post(message, **(right | {"mcp-name": "=?base64?bG9vaw==?="}))
             assert messages(told)[-1]["result"]["content"][0]["text"] == "one: look", "and what agrees is served"
             assert messages(told)[-1]["result"]["resultType"] == "complete", "as its own revision has it"
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one", "several"])
+def test_who_comes_back_is_told_the_rest(program: Program, admin: Admin, several: bool) -> None:
+    """A stream that broke goes on where the server left it, also for who finds it by way of several."""
+    progress = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": 1, "progress": 1}}
+    with Scripted("one") as one, Scripted("two", tools=("see",)) as two:
+        one.speaks = two.speaks = True
+        one.say = events(progress, mark="e-1", name="look")
+        agency = Agency(admin, {"one": one.url, "two": two.url} if several else {"one": one.url})
+        with Agent(agency.url(program), agency.key.text) as agent:
+            agent.begin()
+            call = {"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {"name": "look"}}
+            told = agent.post(call)
+            assert messages(told) == [progress], "and no answer"
+            (mark,) = [line[3:].strip() for line in told.text.splitlines() if line.startswith("id:")]
+            answer = {"jsonrpc": "2.0", "id": 5, "result": {"content": [{"type": "text", "text": "done"}]}}
+            one.missed["e-1"] = [("e-2", answer)]
+            headers = agent.headers | {"accept": "text/event-stream", "last-event-id": mark}
+            with httpx.stream("GET", agent.url, headers=headers, trust_env=False, timeout=10) as stream:
+                lines = (line for line in stream.iter_lines() if line.startswith(("id:", "data:")))
+                following = next(lines)
+                assert json.loads(next(lines)[5:]) == answer
+            assert following.endswith("e-2")
+            assert one.resumed == ["e-1"]
+            assert (mark == "e-1") == (not several)
+            if several:
+                until(lambda: two.resumed, what="the other one is listened to as well")
+                assert two.resumed == [""], "but never said anything that was missed"
