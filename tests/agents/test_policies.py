@@ -4,13 +4,14 @@ import json
 from base64 import b64encode
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 
 from tests.e2e.program import Admin, Program, until
 
 from .kit import Agency, Agent
-from .scripted import Scripted
+from .scripted import Scripted, events
 from .stateless import META, Stateless
 
 SIGNED = "whsec_" + b64encode(b"a secret of thirty-two bytes, yes").decode()
@@ -328,3 +329,85 @@ def test_calls_are_measured(program: Program, admin: Admin, one: Scripted) -> No
         until(lambda: count("client", "", "look") == before + 2, what="calls are measured")
         until(lambda: count("server", "tool_error", "touch") >= 1, what="what a tool says of itself is told")
         assert "made/up" not in str(program.metrics("mcp"))
+
+
+ASKED = "Tell me 555-1234."
+QUESTION = {"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": {"message": ASKED}}
+FINAL = {"jsonrpc": "2.0", "id": 1, "result": {"content": []}}
+
+
+def judged(agency: Agency) -> None:
+    rules = [{"pattern": r"\d{3}-\d{4}", "replacement": "[number]"}]
+    agency.gateway.policy("regex_replace", agency.consumer, target="both", rules=rules)
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one", "several"])
+def test_what_servers_ask_and_agents_answer_is_judged(
+    program: Program, admin: Admin, one: Scripted, several: bool
+) -> None:
+    one.say = events(QUESTION, FINAL)
+    one.speaks = True
+    with Scripted("two", tools=("see",)) as two:
+        agency = Agency(admin, {"one": one.url, "two": two.url} if several else {"one": one.url})
+        judged(agency)
+        with Agent(agency.url(program), agency.key.text) as agent:
+            agent.begin(elicitation={})
+            with agent.asking("tools/call", name="look") as said:
+                question = next(said)
+                assert question["params"] == {"message": "Tell me [number]."}
+                assert next(said)["result"] == {"content": []}
+            answer = {"action": "accept", "content": {"phone": "555-9999", "age": 7}}
+            assert agent.post({"jsonrpc": "2.0", "id": question["id"], "result": answer}).status_code == 202
+            heard = until(lambda: next((each for each in one.asked if each.get("id") == "q"), None))
+            assert heard["result"] == {"action": "accept", "content": {"phone": "[number]", "age": 7}}
+            headers = agent.headers | {"accept": "text/event-stream"}
+            with httpx.stream("GET", agent.url, headers=headers, trust_env=False, timeout=10) as told:
+                until(lambda: one.listeners, what="it is heard")
+                one.tell(QUESTION)
+                lines = (json.loads(line[5:]) for line in told.iter_lines() if line.startswith("data:"))
+                assert next(lines)["params"] == {"message": "Tell me [number]."}
+
+
+def test_a_question_that_is_refused_is_answered_here_and_so_is_an_answer(
+    program: Program, admin: Admin, one: Scripted
+) -> None:
+    def judge(question: dict[str, Any]) -> tuple[int, str, bytes]:
+        bad = any("555" in each["text"] for each in question["texts"])
+        said = {"action": "deny", "code": "number", "message": "No numbers."} if bad else {"action": "allow"}
+        return 200, "application/json", json.dumps(said).encode()
+
+    one.say = events(QUESTION, QUESTION | {"id": "r", "params": {"message": "Your name?"}}, FINAL)
+    with Scripted("guard") as service:
+        service.say = judge
+        agency = Agency(admin, {"one": one.url})
+        agency.gateway.policy("webhook_guard", agency.consumer, url=service.url, secret=SIGNED)
+        with Agent(agency.url(program), agency.key.text) as agent:
+            agent.begin(elicitation={})
+            with agent.asking("tools/call", name="look") as said:
+                assert [each.get("id") for each in said] == ["r", 1]
+            refused = until(lambda: next((each for each in one.asked if each.get("id") == "q"), None))
+            assert (refused["error"]["code"], refused["error"]["message"]) == (-32001, "No numbers.")
+            answer = {"action": "accept", "content": {"name": "555-9999"}}
+            assert agent.post({"jsonrpc": "2.0", "id": "r", "result": answer}).status_code == 202
+            refused = until(lambda: next((each for each in one.asked if each.get("id") == "r"), None))
+            assert refused["error"]["message"] == "No numbers."
+            assert "555-9999" not in json.dumps(one.asked)
+
+
+def test_what_a_newer_server_needs_to_know_is_judged_before_an_older_agent_is_asked(
+    program: Program, admin: Admin
+) -> None:
+    with Stateless() as modern:
+        agency = Agency(admin, {"one": modern.url})
+        rules = [{"pattern": "Who|Ann", "replacement": "***"}]
+        agency.gateway.policy("regex_replace", agency.consumer, target="both", rules=rules)
+        with Agent(agency.url(program), agency.key.text) as agent:
+            agent.begin(elicitation={})
+            with agent.asking("tools/call", name="ask") as said:
+                question = next(said)
+                assert question["params"]["message"] == "***?"
+                answer = {"action": "accept", "content": {"name": "Ann"}}
+                assert agent.post({"jsonrpc": "2.0", "id": question["id"], "result": answer}).status_code == 202
+                assert next(said)["result"]["content"][0]["text"] == "hello ***"
+            heard = [each["params"]["inputResponses"] for each in modern.asked if "inputResponses" in each["params"]]
+            assert heard == [{"name": {"action": "accept", "content": {"name": "***"}}}]

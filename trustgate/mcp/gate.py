@@ -30,6 +30,7 @@ from trustgate.mcp.messages import (
     UNAVAILABLE,
     Wrong,
     encode,
+    error,
     is_request,
     is_response,
     params,
@@ -168,7 +169,7 @@ class Gate:
             case "GET" if not is_stateless(headers, None):
                 _check_accept(headers, (b"text/event-stream",))
                 asking.session = await self._session(asking)
-                return await self._listener.listen(asking)
+                return await self._listener.listen(asking, self._police.listening(asking))
             case "DELETE" if not is_stateless(headers, None):
                 return await self._delete(asking)
         allow = "POST" if is_stateless(headers, None) else "GET, POST, DELETE"
@@ -314,7 +315,12 @@ class Gate:
         return session
 
     async def _answered(self, asking: Asking) -> Reply:
-        """The caller answers what a server asked."""
+        """The caller answers what a server asked. One that a policy refuses is answered in its place."""
+        try:
+            await self._police.answered(asking)
+        except Wrong as wrong:
+            asking.failure = wrong.code
+            asking.become(error(asking.message["id"], wrong.code, wrong.message))
         if await self._relay.hear(asking):
             return Reply(status=202)
         server, message = asking.house.transparent, asking.message

@@ -10,7 +10,7 @@ from trustgate.contract.ports import StateUnavailable
 from trustgate.mcp.asking import EVENTS, Asking, Reply
 from trustgate.mcp.meeting import Meeting
 from trustgate.mcp.messages import INVALID_REQUEST, Wrong, encode
-from trustgate.mcp.relaying import Relay
+from trustgate.mcp.relaying import Edit, Relay
 from trustgate.mcp.revisions import STATELESS
 from trustgate.mcp.servers import Away, Server
 from trustgate.mcp.sessions import Up
@@ -31,8 +31,11 @@ class Listener:
         self._subscriber = subscriber
         self._relay = relay
 
-    async def listen(self, asking: Asking) -> Reply:
-        """Return what the caller's servers say. With one server it is told so where that one says nothing."""
+    async def listen(self, asking: Asking, edit: Edit | None) -> Reply:
+        """Return what the caller's servers say, their questions as `edit` has them.
+
+        With one server the caller is told where that one says nothing.
+        """
         last = asking.headers.get(b"last-event-id", b"").decode("latin-1")
         only = asking.house.transparent
         if only is not None:
@@ -43,14 +46,16 @@ class Listener:
                     await incoming.aclose()
                     status = incoming.status if incoming.status >= 400 else 405
                     raise Wrong(INVALID_REQUEST, f"{only.name} does not speak by itself.", status=status)
-                return Reply(headers=EVENTS, events=self._relay.listen(only, incoming, marks=False))
-        return Reply(headers=EVENTS, events=self._all(asking, last))
+                return Reply(
+                    headers=EVENTS, events=self._relay.listen(asking, only, up, incoming, edit=edit, marks=False)
+                )
+        return Reply(headers=EVENTS, events=self._all(asking, last, edit))
 
     async def _open(self, asking: Asking, server: Server, up: Up, last: str) -> Incoming:
         missed = ((b"last-event-id", last.encode("latin-1")),) if last else ()
         return await self._meeting.say(asking, server, up, method="GET", within=DAY, more=missed)
 
-    async def _all(self, asking: Asking, last: str) -> AsyncGenerator[bytes, None]:
+    async def _all(self, asking: Asking, last: str, edit: Edit | None) -> AsyncGenerator[bytes, None]:
         """Yield what all servers say by themselves. A stream that was broken goes on where its server left it.
 
         It stays open when no server speaks any more: callers that find it closed would come back at once.
@@ -70,7 +75,7 @@ class Listener:
                 if incoming.status != OK or not incoming.streams:
                     await incoming.aclose()
                     return
-                async for raw in self._relay.listen(server, incoming, marks=True):
+                async for raw in self._relay.listen(asking, server, up, incoming, edit=edit, marks=True):
                     await queue.put(raw)
             except (Away, Wrong, StateUnavailable):
                 return  # the others are heard all the same

@@ -32,6 +32,9 @@ JUDGED: Final = frozenset(
 )
 SEEN: Final = ("name", "arguments", "uri", "inputResponses")
 """The parameters that policies see: what a caller says, and what it answers when a server needs to know more."""
+RESPONSE: Final = "response"
+LISTENING: Final = "listen"
+"""How policies see what is no request: the answer to a server's question, and a caller who only listens."""
 ACCEPTED: Final = 202
 MOST_NAMED: Final = 20
 SILENT: Final = frozenset(("ping",))
@@ -102,7 +105,7 @@ class Police:
         if method not in JUDGED or not (chains.pre_request or chains.pre_response or chains.post_response):
             return await ask(asking, None)
         account = asking.account
-        ctx = account.ctx = _context(asking, account.trace.trace_id)
+        ctx = account.ctx = _context(asking, method, params(asking.message))
         ruling = await self._runner.pre_request(chains, ctx, account.trail, _reread)
         account.record.enforced_at = perf_counter()
         account.ctx = ruling.ctx
@@ -113,6 +116,27 @@ class Police:
             asking.become({**asking.message, "params": {**given, **_name(asking.message)}})
         reply = await ask(asking, self._edit(asking) if chains.pre_response else None)
         return replace(reply, headers=(*reply.headers, *ruling.headers)) if ruling.headers else reply
+
+    async def answered(self, asking: Asking) -> None:
+        """Have policies judge what a caller answers when a server asks it something. Raises Wrong where one refuses."""
+        chains, account = asking.house.chains, asking.account
+        if not chains.pre_request or "result" not in asking.message:
+            return
+        said = {"inputResponses": {"answer": asking.message["result"]}}
+        ctx = account.ctx = _context(asking, RESPONSE, said)
+        ruling = await self._runner.pre_request(chains, ctx, account.trail, _reread)
+        if isinstance(ruling.stop, Deny):
+            raise _denied(ruling.stop)
+        if ruling.ctx.body.raw is not ctx.body.raw:
+            changed = msgspec.json.decode(ruling.ctx.body.raw)["inputResponses"]["answer"]
+            asking.become({**asking.message, "result": changed})
+
+    def listening(self, asking: Asking) -> Edit | None:
+        """Return what policies make of what servers ask a caller who listens."""
+        if not asking.house.chains.pre_response:
+            return None
+        asking.account.ctx = _context(asking, LISTENING, {})
+        return self._edit(asking)
 
     def _edit(self, asking: Asking) -> Edit:
         account = asking.account
@@ -168,7 +192,8 @@ class Police:
     def _close(self, asking: Asking, reply: Reply) -> None:
         self.in_flight -= 1
         record, method = asking.account.record, asking.message.get("method", "")
-        if method in SILENT or asking.batch or (reply.status == ACCEPTED and asking.id is None) or record.ended_at:
+        unasked = reply.status == ACCEPTED and asking.id is None and not asking.failure
+        if method in SILENT or asking.batch or unasked or record.ended_at:
             return
         record.end()
         record.status = _STATUSES.get(asking.failure, 502) if asking.failure and reply.status == 200 else reply.status
@@ -242,14 +267,13 @@ def _about(asking: Asking) -> EventMcp:
     )
 
 
-def _context(asking: Asking, trace_id: str) -> RequestContext:
-    message = asking.message
-    given = {name: value for name, value in params(message).items() if name in SEEN}
+def _context(asking: Asking, operation: str, said: Json) -> RequestContext:
+    given = {name: value for name, value in said.items() if name in SEEN}
     return RequestContext(
-        id=trace_id,
+        id=asking.account.trace.trace_id,
         started=perf_counter(),
         caller=asking.caller,
-        operation=Operation(name=message["method"], dialect="mcp", method="POST", family="mcp"),
+        operation=Operation(name=operation, dialect="mcp", method="POST", family="mcp"),
         path="/mcp",
         headers=asking.headers,
         body=Body(encode(given), lens=lambda: CALL),

@@ -27,6 +27,7 @@ from trustgate.mcp.messages import (
     is_request,
     is_response,
     params,
+    result,
 )
 from trustgate.mcp.revisions import STATELESS
 from trustgate.mcp.servers import Away, Server
@@ -95,11 +96,18 @@ class Relay:
             message = await self._final(asking, up, message, edit)
         return whole(message, status=incoming.status)
 
-    async def listen(self, server: Server, incoming: Incoming, *, marks: bool) -> AsyncGenerator[bytes, None]:
+    async def listen(
+        self, asking: Asking, server: Server, up: Up, incoming: Incoming, *, edit: Edit | None, marks: bool
+    ) -> AsyncGenerator[bytes, None]:
         """Yield what a server says by itself."""
         try:
             async for event in incoming.events():
-                yield self._passed(server, event, event.message, marks=marks)
+                message = event.message
+                if message is not None and is_request(message):
+                    message = await self._question(asking, server, up, message, edit)
+                    if message is None:
+                        continue
+                yield self._passed(server, event, message, marks=marks)
         finally:
             await incoming.aclose()
 
@@ -135,6 +143,9 @@ class Relay:
                 elif asking.stateless and up.revision != STATELESS:
                     if (passed := await self._crossing(asking, server, up, message)) is not None:
                         yield passed
+                elif is_request(message):
+                    if (question := await self._question(asking, server, up, message, edit)) is not None:
+                        yield self._passed(server, event, question, marks=marks)
                 else:
                     self._heed(asking, message)
                     yield self._passed(server, event, message, marks=marks)
@@ -170,7 +181,7 @@ class Relay:
                 told: Json = {}
                 for key, request in (needs.get("inputRequests") or {}).items():
                     question = {"jsonrpc": "2.0", "id": f"{ASKED}{token_hex(12)}", **request}
-                    yield _framed(question)
+                    yield _framed(await _judged(question, edit))
                     told[key] = await self._await(_key(asking, question["id"]))
                 given: Json = {**params(message), "inputResponses": told}
                 if "requestState" in needs:
@@ -180,8 +191,23 @@ class Relay:
             yield _framed(error(asking.id, INTERNAL_ERROR, f"{server.name} ended its answer before it was complete"))
         except Away as away:
             yield _framed(error(asking.id, INTERNAL_ERROR, str(away)))
+        except Wrong as wrong:  # of a question
+            asking.failure = wrong.code
+            yield _framed(error(asking.id, wrong.code, wrong.message, wrong.data))
         finally:
             await incoming.aclose()
+
+    async def _question(self, asking: Asking, server: Server, up: Up, message: Json, edit: Edit | None) -> Json | None:
+        """Return what a server asks of the caller; one that a policy refuses is answered here."""
+        try:
+            return await _judged(message, edit)
+        except Wrong as wrong:
+            await self._refuse(asking, server, up, error(message["id"], wrong.code, wrong.message))
+            return None
+
+    async def _refuse(self, asking: Asking, server: Server, up: Up, refused: Json) -> None:
+        told = await self._meeting.say(asking, server, up, refused, within=server.discovery)
+        await told.aclose()
 
     async def _await(self, key: str) -> Json:
         """Wait for the caller's answer, to whichever process it comes."""
@@ -211,9 +237,7 @@ class Relay:
         such a caller can only be asked in an answer, which this server does not know how to."""
         if is_request(message):
             text = f"{message['method']} cannot be asked of a caller that speaks {STATELESS}"
-            refused = error(message["id"], METHOD_NOT_FOUND, text)
-            told = await self._meeting.say(asking, server, up, refused, within=server.discovery)
-            await told.aclose()
+            await self._refuse(asking, server, up, error(message["id"], METHOD_NOT_FOUND, text))
             return None
         return None if message["method"] in NOT_FOR_STATELESS else _framed(message)
 
@@ -250,6 +274,19 @@ class Relay:
             own = b"id: " + f"{server.registry_id}:{event.id}".encode("latin-1")
             raw = b"\n".join([own if line.startswith(b"id:") else line for line in lines]) + b"\n\n"
         return raw
+
+
+async def _judged(question: Json, edit: Edit | None) -> Json:
+    """Return what a server asks as policies let it through: they see it as what a newer server says it needs to know.
+
+    Raises Wrong where one refuses it.
+    """
+    if edit is None:
+        return question
+    shown = {"question": {"method": question["method"], "params": params(question)}}
+    judged = await edit(result(question["id"], {"inputRequests": shown}))
+    changed: Json = judged["result"]["inputRequests"]["question"]["params"]
+    return question if changed == params(question) else {**question, "params": changed}
 
 
 def _key(asking: Asking, message_id: str) -> str:

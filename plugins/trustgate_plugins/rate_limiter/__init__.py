@@ -26,6 +26,7 @@ from trustgate_plugins.rate_limiter.settings import Rate, RateLimiterSettings
 
 GLOBAL = (b"x-ratelimit-global-limit", b"x-ratelimit-global-remaining", b"x-ratelimit-global-reset")
 CONSUMER = (b"x-ratelimit-consumer-limit", b"x-ratelimit-consumer-remaining", b"x-ratelimit-consumer-reset")
+MCP_CALLS = frozenset(("tools/call", "prompts/get", "resources/read"))
 LEASE = 900.0
 """Seconds after which a place is free again whose request nobody ended, because its process died."""
 AGAIN = 0.1
@@ -59,8 +60,7 @@ def settings_type() -> type[RateLimiterSettings]:
 def pre_request(
     ctx: RequestContext, settings: RateLimiterSettings, policy: PolicyRef, services: Services
 ) -> Verdict | Awaitable[Verdict]:
-    operation = ctx.operation
-    if operation.family == "mcp" and operation.name.endswith("/list"):
+    if ctx.operation.family == "mcp" and ctx.operation.name not in MCP_CALLS:
         return None  # agents list what there is again and again, and use nothing by it
     key = settings.key(ctx, policy)
     if settings.concurrency is None:
