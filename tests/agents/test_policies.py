@@ -272,6 +272,36 @@ def test_headers_that_repeat_what_was_taken_out_go_with_it(program: Program, adm
         assert "secret" not in json.dumps([modern.asked, modern.headers])
 
 
+def with_span(program: Program, span: str) -> Any:
+    return next((event for event in program.events() if event.get("span_id") == span), None)
+
+
+def test_a_request_is_a_part_of_its_callers_trace(program: Program, admin: Admin, one: Scripted) -> None:
+    agency = Agency(admin, {"one": one.url})
+    trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    with Agent(agency.url(program), agency.key.text) as agent:
+        agent.begin()
+        for number, (headers, meta) in enumerate(
+            (
+                ({"traceparent": f"00-{trace}-{span}-01"}, {"traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01"}),
+                ({}, {"traceparent": f"00-{trace}-{span}-01"}),
+            )
+        ):
+            given = {"name": "look", "_meta": meta}
+            told = agent.post({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": given}, **headers)
+            assert told.headers["x-ag-trace-id"] == trace
+            seen = one.headers[-1]["traceparent"].split("-")
+            event = until(lambda: with_span(program, one.headers[-1]["traceparent"].split("-")[2]))
+            assert (seen[1], event["trace_id"], event["parent_span_id"]) == (trace, trace, span)
+            assert one.asked[-1]["params"]["_meta"] == meta, "and what is said there is the caller's"
+        strange: tuple[Any, ...] = ("00-zz", 7, {}, "00-" + "0" * 32 + "-" + "0" * 16 + "-01")
+        for wrong in strange:
+            given = {"name": "look", "_meta": {"traceparent": wrong}}
+            told = agent.post({"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": given})
+            assert "result" in told.json()
+            assert told.headers["x-ag-trace-id"] not in ("", "0" * 32, trace)
+
+
 def test_a_request_explains_itself(program: Program, admin: Admin, one: Scripted) -> None:
     with Scripted("two", tools=("see",)) as two:
         agency = Agency(admin, {"one": one.url, "two": two.url})

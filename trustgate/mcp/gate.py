@@ -193,6 +193,7 @@ class Gate:
         if isinstance(message, list):
             return await self._several(asking, message, arrival)
         asking.message = message
+        self._police.read(asking)
         asking.stateless = is_stateless(asking.headers, message)
         if asking.stateless:
             return await self._stateless(asking)
@@ -221,6 +222,7 @@ class Gate:
             part.caller = part.account.record.caller = asking.caller
             part.house, part.bearer, part.session = asking.house, asking.bearer, session
             part.message, part.raw = message, encode(message)
+            self._police.read(part)
             parts.append(part)
         answering = [asyncio.ensure_future(self._accounted(part, self._one(part))) for part in parts]
         try:

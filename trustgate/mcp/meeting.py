@@ -177,11 +177,13 @@ class Meeting:
         raw: bytes = b"",
         more: Sequence[Header] = (),
     ) -> Incoming:
-        """Say something to a server as it was met (None: it is about to be), with the caller's proof. Raises Away.
+        """Say something to a server as it was met (None: it is about to be), with the caller's proof, as a part of the
+        request's trace. Raises Away.
 
         `raw` is the message as it came, where it is; `more` are headers besides.
         """
-        told = [*(self._headers(up, message) if up is not None else ()), *more, *proof(server, asking.bearer)]
+        trace = (b"traceparent", asking.account.trace.traceparent())
+        told = [*(self._headers(up, message) if up is not None else ()), trace, *more, *proof(server, asking.bearer)]
         body = raw or (encode(message) if message is not None else b"")
         return await self._speaker.say(server, method, body, headers=told, within=within, whole=whole)
 

@@ -81,19 +81,28 @@ class Police:
 
     def begin(self, headers: Mapping[bytes, bytes], arrival: From) -> Asking:
         """Begin the account of a request, in the caller's trace or in one of its own."""
-        trace = start_trace(headers.get(b"traceparent", b""))
         record = Record(
             started=perf_counter(),
-            trace_id=trace.trace_id,
-            span_id=trace.span_id,
-            parent_span_id=trace.parent_span_id,
             revision=self._revision(),
             method=arrival.method,
             path=arrival.path,
             ip=arrival.client_ip,
         )
         self.in_flight += 1
-        return Asking(headers, Account(record=record, trace=trace, trail=Trail()))
+        account = Account(record=record, trace=start_trace(headers.get(b"traceparent", b"")), trail=Trail())
+        _number(account)
+        return Asking(headers, account)
+
+    def read(self, asking: Asking) -> None:
+        """Go on with the trace that a message says it is of, where no header does.
+
+        https://opentelemetry.io/docs/specs/semconv/gen-ai/mcp/#context-propagation
+        """
+        meta = params(asking.message).get("_meta") if "method" in asking.message else None
+        told = meta.get("traceparent") if isinstance(meta, dict) and b"traceparent" not in asking.headers else None
+        if isinstance(told, str):
+            asking.account.trace = start_trace(told.encode("utf-8", "replace"))
+            _number(asking.account)
 
     async def settled(self) -> None:
         """Return once every policy has heard of the requests that have ended."""
@@ -224,6 +233,11 @@ class Police:
         asking.account.record.close_with(self._emit)
         if self._keep is not None:
             self._keep(asking)
+
+
+def _number(account: Account) -> None:
+    record, trace = account.record, account.trace
+    record.trace_id, record.span_id, record.parent_span_id = trace.trace_id, trace.span_id, trace.parent_span_id
 
 
 def operation_of(method: str) -> str:
