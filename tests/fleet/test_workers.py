@@ -85,6 +85,10 @@ def test_two_workers_count_and_tell_together(variables: dict[str, str], tmp_path
             assert metrics["process_start_time_seconds"] < 1e11, "what is one for all is not added up"
 
 
+AGAIN = -1
+"""What is counted for a request that was sent twice."""
+
+
 def test_workers_are_replaced_under_load_and_nobody_notices(variables: dict[str, str], tmp_path: Path) -> None:
     with (
         running("run", "--workers", "2", folder=tmp_path / "data", variables=variables) as program,
@@ -101,8 +105,18 @@ def test_workers_are_replaced_under_load_and_nobody_notices(variables: dict[str,
             while not done.is_set():
                 with httpx.Client(headers=town.key.headers, trust_env=False, timeout=20) as client:
                     for _ in range(5):
-                        told[client.post(url, json=ASKED).status_code] += 1
+                        told[ask(client, url, told)] += 1
             return told
+
+        def ask(client: httpx.Client, url: str, told: Counter[int]) -> int:
+            """Ask, and once more where the connection was closed before the request was read: a worker that leaves may
+            have taken it the moment before, and SDKs do so too (RFC 9112, section 9.3.1)."""
+            try:
+                return client.post(url, json=ASKED).status_code
+            except httpx.RemoteProtocolError as closed:
+                assert "without sending a response" in str(closed)
+                told[AGAIN] += 1
+                return client.post(url, json=ASKED).status_code
 
         with ThreadPoolExecutor(4) as callers:
             asking = [callers.submit(load) for _ in range(4)]
@@ -113,8 +127,9 @@ def test_workers_are_replaced_under_load_and_nobody_notices(variables: dict[str,
             finally:
                 done.set()
             told = sum((each.result() for each in asking), Counter[int]())
-        assert told.keys() == {200}
-        assert told.total() > 50
+        assert told.keys() - {AGAIN} == {200}
+        assert told[200] > 50
+        assert told[AGAIN] <= 2, "of two workers that left"
         assert not before & after
 
 
