@@ -26,7 +26,9 @@ def called(name: str, arguments: dict[str, Any]) -> str:
                 }
             )
         case "leave_a_child":
-            return str(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid)
+            # which waits for a signal, and for no longer than a minute if nobody sends one
+            waits = "import signal; signal.alarm(60); signal.pause()"
+            return str(subprocess.Popen([sys.executable, "-c", waits]).pid)
         case "chatter":
             sys.stdout.write("this is no message\n\n[]\n17\n")
         case "shout":

@@ -29,7 +29,7 @@ def events(*messages: Json, mark: str = "", name: str = "") -> Say:
 class Scripted:
     """Speaks 2025-11-25 as JSON. `late` is how many seconds it takes, `tools` are what it has; `say` answers instead.
 
-    A `dead` one hangs up.
+    A `dead` one hangs up. `says` is what it says of its tools, `beside` what it lists beside them.
 
     One that `speaks` says by itself what it is told to `tell`: to its `listeners`, by their sessions. `missed` is what
     it says to one who comes back, by the id that was heard last; `resumed` are those ids.
@@ -41,6 +41,8 @@ class Scripted:
         self.name = name
         self.tools = list(tools)
         self.late = late
+        self.says: dict[str, str] = {}
+        self.beside: list[Json] = []
         self.asked: list[Json] = []
         self.headers: list[dict[str, str]] = []
         self.sessions: set[str] = set()
@@ -78,6 +80,11 @@ class Scripted:
             for waiting in self.listeners.values():
                 waiting.put(message)
 
+    def described(self, name: str) -> Json:
+        """Return what it lists of a tool."""
+        told = {"description": self.says[name]} if name in self.says else {}
+        return {"name": name, **told, "inputSchema": {"type": "object"}}
+
     def answer(self, message: Json) -> Json:
         """Return the result of a request."""
         match message["method"]:
@@ -88,7 +95,7 @@ class Scripted:
                     "serverInfo": {"name": self.name, "version": "1"},
                 }
             case "tools/list":
-                return {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in self.tools]}
+                return {"tools": [*(self.described(name) for name in self.tools), *self.beside]}
             case "tools/call":
                 return {"content": [{"type": "text", "text": f"{self.name}: {message['params']['name']}"}]}
         return {}

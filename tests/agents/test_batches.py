@@ -67,6 +67,8 @@ def test_each_is_counted_and_told_of_by_itself(program: Program, admin: Admin, o
         assert one.methods.count("tools/call") == 2
         until(lambda: len(told_of(program, agency)) == 4, what="every message has its event")
         said = told_of(program, agency)
+        assert {each["trace_id"] for each in said} == {told.headers["x-ag-trace-id"]}
+        assert len({each["span_id"] for each in said}) == 4
         assert sorted(each["status"]["code"] for each in said) == [200, 200, 429, 429]
 
 

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from trustgate.config.mcp import McpTarget
@@ -64,7 +65,7 @@ class Answering(Scripted):
 
 def entry(code: str, url: str, **fields: object) -> Entry:
     given = {"display_name": code, "vendor": "v", "category": "c", "description": "d", "auth_hint": "none"}
-    return Entry(code=code, url=url, relevance=1, **given | fields)  # type: ignore[arg-type]
+    return msgspec.convert({"code": code, "url": url, "relevance": 1} | given | fields, Entry)
 
 
 def test_the_command_asks_each_and_hides_what_is_broken(tmp_path: Path) -> None:

@@ -11,13 +11,12 @@ from typing import Final
 
 from trustgate.contract import sse
 from trustgate.mcp.asking import EVENTS, JSON, Reply
+from trustgate.mcp.merging import merged
 from trustgate.mcp.messages import INVALID_REQUEST, Json, Wrong, is_message
 
 WITH_BATCHES: Final = frozenset(("2024-11-05", "2025-03-26"))
 MOST: Final = 100
 """Messages of one batch."""
-WAITING: Final = 64
-"""Events that wait until the caller takes them; then servers wait."""
 
 
 def check_batch(messages: Sequence[object], revision: str) -> Sequence[Json]:
@@ -42,7 +41,7 @@ def together(replies: Sequence[Reply]) -> Reply:
     bodies = [reply.body for reply in replies if reply.body]
     streams = [reply.events for reply in replies if reply.events is not None]
     if streams:
-        return Reply(headers=EVENTS, events=_merged(bodies, streams))
+        return Reply(headers=EVENTS, events=_framed(bodies, streams))
     if not bodies:
         return Reply(status=202)
     return Reply(headers=(JSON,), body=b"[" + b",".join(bodies) + b"]")
@@ -57,33 +56,12 @@ async def drop(events: AsyncGenerator[bytes, None]) -> None:
     await events.aclose()
 
 
-async def _merged(
+async def _framed(
     bodies: Sequence[bytes], streams: Sequence[AsyncGenerator[bytes, None]]
 ) -> AsyncGenerator[bytes, None]:
-    """Yield whole answers first, then what streams say as it comes. Raises what the first to fail does."""
-    queue: asyncio.Queue[bytes] = asyncio.Queue(maxsize=WAITING)
-
-    async def pump(stream: AsyncGenerator[bytes, None]) -> None:
-        async with aclosing(stream):
-            async for raw in stream:
-                await queue.put(raw)
-
-    pumps = [asyncio.create_task(pump(stream)) for stream in streams]
-    try:
-        for body in bodies:
-            yield sse.frame("message", body)
-        while running := [task for task in pumps if not task.done()]:
-            coming = asyncio.create_task(queue.get())
-            await asyncio.wait((coming, *running), return_when=asyncio.FIRST_COMPLETED)
-            if coming.done():
-                yield coming.result()
-            else:
-                coming.cancel()
-        while not queue.empty():
-            yield queue.get_nowait()
-        for done in pumps:
-            done.result()
-    finally:
-        for task in pumps:
-            task.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
+    """Yield whole answers first, then what streams say as it comes."""
+    for body in bodies:
+        yield sse.frame("message", body)
+    async with aclosing(merged(streams)) as events:
+        async for raw in events:
+            yield raw

@@ -218,7 +218,7 @@ class Gate:
         session = asking.session = await self._session(asking)
         parts = []
         for message in check_batch(messages, session.revision):
-            part = self._police.begin(asking.headers, arrival)
+            part = self._police.begin(asking.headers, arrival, beside=asking)
             part.caller = part.account.record.caller = asking.caller
             part.house, part.bearer, part.session = asking.house, asking.bearer, session
             part.message, part.raw = message, encode(message)

@@ -1,6 +1,5 @@
 """What servers say by themselves, to a caller who listens; and the rest of what a caller has missed."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
@@ -9,6 +8,7 @@ from trustgate.contract import sse
 from trustgate.contract.ports import StateUnavailable
 from trustgate.mcp.asking import EVENTS, Asking, Reply
 from trustgate.mcp.meeting import Meeting
+from trustgate.mcp.merging import for_ever, merged
 from trustgate.mcp.messages import INVALID_REQUEST, Wrong, encode
 from trustgate.mcp.relaying import Edit, Relay
 from trustgate.mcp.revisions import STATELESS
@@ -18,8 +18,6 @@ from trustgate.mcp.speaking import Incoming
 from trustgate.mcp.subscribing import EVERY_LIST, Subscriber
 
 DAY: Final = 86_400.0
-WAITING: Final = 64
-"""Events of all servers that wait until the caller takes them; then servers wait."""
 OK: Final = 200
 
 
@@ -61,31 +59,26 @@ class Listener:
         It stays open when no server speaks any more: callers that find it closed would come back at once.
         """
         whose, _, own = last.partition(":")
-        queue: asyncio.Queue[bytes] = asyncio.Queue(maxsize=WAITING)
 
-        async def hear(server: Server) -> None:
+        async def hear(server: Server) -> AsyncGenerator[bytes, None]:
             try:
                 up = await self._meeting.up(asking, server)
                 if up.revision == STATELESS:
                     async with aclosing(self._subscriber.changes(asking, server, EVERY_LIST)) as changes:
                         async for change in changes:
-                            await queue.put(sse.frame("message", encode(change)))
+                            yield sse.frame("message", encode(change))
                     return
                 incoming = await self._open(asking, server, up, own if server.registry_id == whose else "")
                 if incoming.status != OK or not incoming.streams:
                     await incoming.aclose()
                     return
-                async for raw in self._relay.listen(asking, server, up, incoming, edit=edit, marks=True):
-                    await queue.put(raw)
+                async with aclosing(self._relay.listen(asking, server, up, incoming, edit=edit, marks=True)) as events:
+                    async for raw in events:
+                        yield raw
             except (Away, Wrong, StateUnavailable):
                 return  # the others are heard all the same
 
-        hearing = [asyncio.create_task(hear(server)) for server in asking.met()]
-        try:
-            yield b": listening\n\n"
-            while True:
-                yield await queue.get()
-        finally:
-            for task in hearing:
-                task.cancel()
-            await asyncio.gather(*hearing, return_exceptions=True)
+        yield b": listening\n\n"
+        async with aclosing(for_ever(merged([hear(server) for server in asking.met()]))) as events:
+            async for raw in events:
+                yield raw

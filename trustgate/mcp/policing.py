@@ -21,7 +21,7 @@ from trustgate.mcp.messages import DENIED, LIMITED, UNAVAILABLE, Json, Wrong, en
 from trustgate.mcp.relaying import Edit
 from trustgate.mcp.revisions import STATELESS
 from trustgate.telemetry.record import Record
-from trustgate.telemetry.trace import start_trace
+from trustgate.telemetry.trace import Trace, start_trace
 from trustgate.underway import LEFT
 
 JUDGED: Final = frozenset(
@@ -35,6 +35,7 @@ SEEN: Final = ("name", "arguments", "uri", "inputResponses")
 RESPONSE: Final = "response"
 LISTENING: Final = "listen"
 """How policies see what is no request: the answer to a server's question, and a caller who only listens."""
+INSTEAD: Final = "A policy answers in the place of what was said, which cannot be: it is part of a conversation."
 ACCEPTED: Final = 202
 MOST_NAMED: Final = 20
 SILENT: Final = frozenset(("ping",))
@@ -79,8 +80,9 @@ class Police:
         self._afterwards = Afterwards()
         self.in_flight = 0
 
-    def begin(self, headers: Mapping[bytes, bytes], arrival: From) -> Asking:
-        """Begin the account of a request, in the caller's trace or in one of its own."""
+    def begin(self, headers: Mapping[bytes, bytes], arrival: From, *, beside: Asking | None = None) -> Asking:
+        """Begin the account of a request, in the caller's trace or in one of its own; one of several that came together
+        is in the trace of that which they are `beside`."""
         record = Record(
             started=perf_counter(),
             revision=self._revision(),
@@ -89,7 +91,11 @@ class Police:
             ip=arrival.client_ip,
         )
         self.in_flight += 1
-        account = Account(record=record, trace=start_trace(headers.get(b"traceparent", b"")), trail=Trail())
+        trace = start_trace(headers.get(b"traceparent", b""))
+        if beside is not None:
+            shared = beside.account.trace
+            trace = Trace(shared.trace_id, trace.span_id, shared.parent_span_id, shared.flags)
+        account = Account(record=record, trace=trace, trail=Trail())
         _number(account)
         return Asking(headers, account)
 
@@ -134,8 +140,8 @@ class Police:
         said = {"inputResponses": {"answer": asking.message["result"]}}
         ctx = account.ctx = _context(asking, RESPONSE, said)
         ruling = await self._runner.pre_request(chains, ctx, account.trail, _reread)
-        if isinstance(ruling.stop, Deny):
-            raise _denied(ruling.stop)
+        if ruling.stop is not None:
+            raise _denied(ruling.stop) if isinstance(ruling.stop, Deny) else Wrong(DENIED, INSTEAD)
         if ruling.ctx.body.raw is not ctx.body.raw:
             changed = msgspec.json.decode(ruling.ctx.body.raw)["inputResponses"]["answer"]
             asking.become({**asking.message, "result": changed})
@@ -201,10 +207,12 @@ class Police:
     def _close(self, asking: Asking, reply: Reply) -> None:
         self.in_flight -= 1
         record, method = asking.account.record, asking.message.get("method", "")
-        unasked = reply.status == ACCEPTED and asking.id is None and not asking.failure
-        if method in SILENT or asking.batch or unasked or record.ended_at:
+        if method in SILENT or asking.batch or record.ended_at:
             return
         record.end()
+        if reply.status == ACCEPTED and asking.id is None and not asking.failure:  # nobody waited for an answer
+            self._afterwards.then(self._settle(asking, reply.status), lambda: None)
+            return
         record.status = _STATUSES.get(asking.failure, 502) if asking.failure and reply.status == 200 else reply.status
         record.operation = f"mcp.{operation_of(method) or 'other'}"
         record.request_bytes = len(asking.raw)

@@ -16,6 +16,7 @@ from trustgate.contract.ports import Cache
 from trustgate.mcp.asking import EVENTS, Asking, Reply, whole
 from trustgate.mcp.meeting import Meeting
 from trustgate.mcp.messages import (
+    DENIED,
     INTERNAL_ERROR,
     METHOD_NOT_FOUND,
     Json,
@@ -285,7 +286,10 @@ async def _judged(question: Json, edit: Edit | None) -> Json:
         return question
     shown = {"question": {"method": question["method"], "params": params(question)}}
     judged = await edit(result(question["id"], {"inputRequests": shown}))
-    changed: Json = judged["result"]["inputRequests"]["question"]["params"]
+    try:
+        changed: Json = judged["result"]["inputRequests"]["question"]["params"]
+    except (KeyError, TypeError):
+        raise Wrong(DENIED, "A policy answers in the place of what was asked, which cannot be.") from None
     return question if changed == params(question) else {**question, "params": changed}
 
 

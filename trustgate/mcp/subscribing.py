@@ -7,7 +7,7 @@ https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/subscrip
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from itertools import count
 from secrets import token_hex
@@ -20,6 +20,7 @@ from trustgate.contract.ports import StateUnavailable
 from trustgate.mcp.asking import EVENTS, Asking, Reply
 from trustgate.mcp.composing import Composer
 from trustgate.mcp.meeting import Meeting, in_time
+from trustgate.mcp.merging import for_ever, merged
 from trustgate.mcp.messages import INVALID_PARAMS, METHOD_NOT_FOUND, Json, Wrong, encode, error, is_request, params
 from trustgate.mcp.revisions import STATELESS
 from trustgate.mcp.servers import Away, Server
@@ -36,8 +37,6 @@ FLAGS: Final[Mapping[str, str]] = {
 MOST_URIS: Final = 1000
 DAY: Final = 86_400.0
 OK: Final = 200
-WAITING: Final = 64
-"""Changes that wait until the caller takes them; then servers wait."""
 _ids = count(1)
 
 
@@ -120,35 +119,25 @@ class Subscriber:
     async def _all(self, asking: Asking, asked: Wanted, shares: Mapping[str, list[str]]) -> AsyncGenerator[bytes, None]:
         """Yield what was agreed first, then what changes at all servers; nobody who is away ends it for the others."""
         mark = {"_meta": {ID_KEY: asking.id}}
-        queue: asyncio.Queue[Json] = asyncio.Queue(maxsize=WAITING)
 
-        async def hear(server: Server) -> None:
+        async def hear(server: Server) -> AsyncGenerator[Json, None]:
             wanted = Wanted(flags=asked.flags, uris=tuple(shares.get(server.registry_id, ())))
             if not wanted.flags and not wanted.uris:
                 return
             try:
                 async with aclosing(self.changes(asking, server, wanted)) as changes:
                     async for change in changes:
-                        await queue.put(change)
+                        yield change
             except (Away, Wrong, StateUnavailable):
                 return
             finally:
                 await in_time(server, lambda it: self._meeting.part(asking, it))
 
-        hearing = [asyncio.create_task(hear(server)) for server in asking.house.servers.values()]
-        try:
-            yield _framed("notifications/subscriptions/acknowledged", {"notifications": asked.said, **mark})
-            async for change in _endless(queue):
+        yield _framed("notifications/subscriptions/acknowledged", {"notifications": asked.said, **mark})
+        heard = merged([hear(server) for server in asking.house.servers.values()])
+        async with aclosing(for_ever(heard)) as changes:
+            async for change in changes:
                 yield _framed(change["method"], {**params(change), **mark})
-        finally:
-            for task in hearing:
-                task.cancel()
-            await asyncio.gather(*hearing, return_exceptions=True)
-
-
-async def _endless(queue: "asyncio.Queue[Json]") -> AsyncIterator[Json]:
-    while True:
-        yield await queue.get()
 
 
 def _tells(said: Json) -> set[str]:

@@ -5,6 +5,7 @@ https://modelcontextprotocol.io/specification/2024-11-05/basic/transports#http-w
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Final
 from urllib.parse import urljoin
 
@@ -31,14 +32,13 @@ class SseOpener:
         call = Call(method="GET", origin=origin, target=target, headers=told, clocks=patient)
         upstream = await authorised(self._transport, server, call)
         line = SseLine(self._transport, server, upstream, clocks)
-        try:
+        async with AsyncExitStack() as undone:
+            undone.push_async_callback(line.aclose)
             kind = dict(upstream.headers).get(b"content-type", b"").lower()
             if upstream.status != 200 or not kind.startswith(EVENT_STREAM):
                 raise Away(f"{server.name} answered with status {upstream.status} and no stream of events")
             await line.begin()
-        except BaseException:
-            await line.aclose()
-            raise
+            undone.pop_all()
         return line
 
 

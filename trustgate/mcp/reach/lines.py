@@ -10,6 +10,7 @@ A line lives in one process. Another process that is asked for its session opens
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 from secrets import token_hex
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -35,7 +36,7 @@ APART: Final = ("/list_changed", "notifications/resources/updated")
 class Line(Protocol):
     """What messages go over. They are bytes without line breaks."""
 
-    async def send(self, message: bytes, headers: Sequence[Header]) -> None:
+    async def send(self, message: bytes, headers: Sequence[Header], /) -> None:
         """Say something. Raises UpstreamFailure, CannotAuthorise."""
 
     async def receive(self) -> bytes:
@@ -48,7 +49,7 @@ class Line(Protocol):
 class Opener(Protocol):
     """Opens lines."""
 
-    async def open(self, server: Server, headers: Sequence[Header], clocks: Clocks) -> Line:
+    async def open(self, server: Server, headers: Sequence[Header], clocks: Clocks, /) -> Line:
         """Return a new line. Raises UpstreamFailure, CannotAuthorise, Away."""
 
 
@@ -157,11 +158,10 @@ class Talk:
             worded["params"] = {**params(message), "_meta": {**meta, "progressToken": own}}
         events = Events(clocks, lambda: self._forget(own), told)
         self._asked[own] = message["id"], token, events
-        try:
+        with ExitStack() as undone:
+            undone.callback(self._forget, own)
             await self._line.send(encode(worded), headers)
-        except BaseException:
-            self._forget(own)
-            raise
+            undone.pop_all()
         return events
 
     async def tell(self, message: Json, headers: Sequence[Header]) -> None:

@@ -55,7 +55,7 @@ class ProgramOpener:
     def __init__(self, allowed: Allowed) -> None:
         self._allowed = allowed
 
-    async def open(self, server: Server, headers: Sequence[Header], clocks: Clocks) -> Line:  # noqa: ARG002
+    async def open(self, server: Server, _headers: Sequence[Header], _clocks: Clocks) -> Line:
         """Return the line to a program that is started for it. Raises Away."""
         program = server.program
         assert program is not None, "a server over stdio has one"
@@ -87,8 +87,8 @@ class ProgramLine:
         self._process = process
         self._folder = folder
 
-    async def send(self, message: bytes, headers: Sequence[Header]) -> None:  # noqa: ARG002 - a pipe has none
-        """Write a line. Raises UpstreamFailure."""
+    async def send(self, message: bytes, _headers: Sequence[Header]) -> None:
+        """Write a line, which has no headers. Raises UpstreamFailure."""
         stdin = self._process.stdin
         assert stdin is not None, "it was started with one"
         try:

@@ -1,6 +1,5 @@
 """What MCP servers say of their tools: what was accepted, what it became, and accepting that."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -11,7 +10,7 @@ from trustgate.planes.admin.paging import PageQuery
 from trustgate.planes.admin.plane import AdminServices
 from trustgate.planes.admin.services import gateways, registries
 from trustgate.planes.admin.services.problems import conflict, invalid
-from trustgate.planes.admin.wire import Time
+from trustgate.planes.admin.wire import Time, time_of
 from trustgate.storage.definitions import Definition
 
 MOST: Final = 1000
@@ -104,18 +103,14 @@ def _view(known: Definition) -> ToolDefinition:
         definition=_read(known.accepted),
         seen_digest=known.seen_digest if changed else "",
         seen_definition=_read(known.seen) if changed else {},
-        first_seen_at=_time(known.first_seen_at),
-        changed_at=_time(known.changed_at) if known.changed_at else None,
-        accepted_at=_time(known.accepted_at) if known.accepted_at else None,
+        first_seen_at=time_of(known.first_seen_at),
+        changed_at=time_of(known.changed_at) if known.changed_at else None,
+        accepted_at=time_of(known.accepted_at) if known.accepted_at else None,
     )
 
 
 def _read(text: str) -> dict[str, Any]:
     return msgspec.json.decode(text, type=dict[str, Any]) if text else {}
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 _ALL: Final = "/v1/gateways/{gateway_id}/registries/{id}/tool-definitions"

@@ -1,7 +1,6 @@
 """Which processes serve, and which revision each of them has."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
@@ -9,7 +8,7 @@ from msgspec import Meta, Struct
 from trustgate.contract.errors import Refused
 from trustgate.planes.admin.operation import Ask, Nothing, Operation, serving
 from trustgate.planes.admin.plane import AdminServices
-from trustgate.planes.admin.wire import Time
+from trustgate.planes.admin.wire import Time, time_of
 from trustgate.storage.processes import Process
 
 
@@ -52,13 +51,9 @@ def _view(process: Process, newest: int) -> ProcessView:
         pid=process.pid,
         revision=process.revision,
         behind=max(0, newest - process.revision),
-        started_at=_time(process.started_at),
-        seen_at=_time(process.seen_at),
+        started_at=time_of(process.started_at),
+        seen_at=time_of(process.seen_at),
     )
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def told(living: Sequence[Process], revision: int) -> dict[str, str]:
