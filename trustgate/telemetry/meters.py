@@ -13,6 +13,48 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120,
 OVERHEAD_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 FAILED = {"failed_open": "allow", "failed_closed": "deny"}
 
+Measured = tuple[str, str, tuple[str, ...]]
+"""The name of a metric, what it says, and its labels."""
+Spread = tuple[str, str, tuple[float, ...], tuple[str, ...]]
+"""The same of one that has bounds, before the labels."""
+REQUESTS: Measured = (
+    "trustgate_requests_total",
+    "Requests answered, by what the caller was told.",
+    ("gateway", "operation", "status_class", "stream"),
+)
+DURATION: Spread = (
+    "trustgate_request_duration_seconds",
+    "From the request's arrival to the last byte of its answer.",
+    SECONDS,
+    ("operation", "stream"),
+)
+OVERHEAD: Spread = (
+    "trustgate_gateway_overhead_seconds",
+    "What of a request's duration was not waiting for a provider; policies are included.",
+    OVERHEAD_SECONDS,
+    ("operation", "stream"),
+)
+FIRST_BYTE: Spread = (
+    "trustgate_provider_first_byte_seconds",
+    "From calling a provider to the head of its answer.",
+    SECONDS,
+    ("provider",),
+)
+TOKENS: Measured = ("trustgate_tokens_total", "Tokens used, by direction.", ("direction",))
+DECISIONS: Measured = (
+    "trustgate_policy_decisions_total",
+    "What policies decided.",
+    ("slug", "stage", "decision"),
+)
+DEGRADED: Measured = (
+    "trustgate_policy_degraded_total",
+    "Times that a policy could not decide, by what its on_error then did.",
+    ("slug", "on_error"),
+)
+ATTEMPTS: Measured = ("trustgate_upstream_attempts_total", "Calls to providers, by outcome.", ("provider", "outcome"))
+LEFT: Measured = ("trustgate_client_disconnects_total", "Callers that left before their answer's end.", ())
+BROKEN: Measured = ("trustgate_incomplete_answers_total", "Answers that ended before their proper end.", ())
+
 MOST_MODELS = 200
 """How many series each of GenAI's histograms has, which are by model: a series is fifteen lines."""
 RequestKey = tuple[str, str, int, bool]
@@ -26,58 +68,35 @@ class Meters:
         self.registry = Registry()
         self._settle = settle
         self._memo: dict[RequestKey, RequestCells] = {}
-        self._requests = Counter(
-            "trustgate_requests_total",
-            "Requests answered, by what the caller was told.",
-            ("gateway", "operation", "status_class", "stream"),
-        )
-        self._duration = Histogram(
-            "trustgate_request_duration_seconds",
-            "From the request's arrival to the last byte of its answer.",
-            SECONDS,
-            ("operation", "stream"),
-        )
-        self._overhead = Histogram(
-            "trustgate_gateway_overhead_seconds",
-            "What of a request's duration was not waiting for a provider; policies are included.",
-            OVERHEAD_SECONDS,
-            ("operation", "stream"),
-        )
-        self._first_byte = Histogram(
-            "trustgate_provider_first_byte_seconds",
-            "From calling a provider to the head of its answer.",
-            SECONDS,
-            ("provider",),
-        )
-        self._tokens = Counter("trustgate_tokens_total", "Tokens used, by direction.", ("direction",))
+        self._requests = self._counter(REQUESTS)
+        self._duration = self._histogram(DURATION)
+        self._overhead = self._histogram(OVERHEAD)
+        self._first_byte = self._histogram(FIRST_BYTE)
+        tokens = self._counter(TOKENS)
         self._tokens_in, self._tokens_out, self._cached, self._reasoning = (
-            self._tokens.cell((direction,)) for direction in ("input", "output", "cached_input", "reasoning_output")
+            tokens.cell((direction,)) for direction in ("input", "output", "cached_input", "reasoning_output")
         )
-        self._decisions = Counter(
-            "trustgate_policy_decisions_total", "What policies decided.", ("slug", "stage", "decision")
-        )
-        self._degraded = Counter(
-            "trustgate_policy_degraded_total",
-            "Times that a policy could not decide, by what its on_error then did.",
-            ("slug", "on_error"),
-        )
-        self._attempts = Counter(
-            "trustgate_upstream_attempts_total", "Calls to providers, by outcome.", ("provider", "outcome")
-        )
-        self._left = Counter("trustgate_client_disconnects_total", "Callers that left before their answer's end.")
-        self._gone = self._left.cell(())
-        self._broken = Counter("trustgate_incomplete_answers_total", "Answers that ended before their proper end.")
-        self._incomplete = self._broken.cell(())
-        self.registry.add(
-            *(self._requests, self._duration, self._overhead, self._first_byte, self._tokens, self._decisions),
-            *(self._degraded, self._attempts, self._left, self._broken),
-        )
+        self._decisions = self._counter(DECISIONS)
+        self._degraded = self._counter(DEGRADED)
+        self._attempts = self._counter(ATTEMPTS)
+        self._gone = self._counter(LEFT).cell(())
+        self._incomplete = self._counter(BROKEN).cell(())
         self._genai = {each.name: _histogram(each) for each in INSTRUMENTS}
         self.registry.add(*self._genai.values())
 
     def settle_with(self, settle: Callable[[], None]) -> None:
         """Before each scrape call this, which counts what is still waiting (the fan-out's `settle`)."""
         self._settle = settle
+
+    def _counter(self, told: Measured) -> Counter:
+        made = Counter(*told)
+        self.registry.add(made)
+        return made
+
+    def _histogram(self, told: Spread) -> Histogram:
+        made = Histogram(*told)
+        self.registry.add(made)
+        return made
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Expose a number that somebody else keeps."""
