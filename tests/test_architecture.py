@@ -59,7 +59,7 @@ def test_a_module_opens_with_its_law(path: Path) -> None:
 
 
 def _variables() -> set[str]:
-    read = re.findall(r'read\.\w+\(\s*"([A-Z_]+)"', _text("trustgate/settings.py"))
+    read = re.findall(r'read\.\w+\(\s*"([A-Z_]+)"', _text("trustgate/settings.py") + _text("trustgate/connections.py"))
     return set(read) | {"HTTP_PROXY", "HTTPS_PROXY"}
 
 

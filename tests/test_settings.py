@@ -1,5 +1,6 @@
 """Every environment variable: what it accepts, what it becomes, and what somebody who got it wrong is told."""
 
+import inspect
 import re
 from collections.abc import Mapping
 from operator import attrgetter
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trustgate import settings as module
+from trustgate import connections, settings
 from trustgate.contract.upstream import Clocks
 from trustgate.settings import DEPLOYED, Settings, read_settings
 from trustgate.variables import BadSetting
@@ -216,8 +217,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def variables() -> set[str]:
-    """Every variable that the module reads, from its source."""
-    source = Path(module.__file__).read_text("utf-8")
+    """Every variable that is read, from the source."""
+    source = "".join(map(inspect.getsource, (settings, connections)))
     found = set(re.findall(r'read\.\w+\(\s*"(\w+)"', source)) | {"no_proxy"}
     return found | {"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"}
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from tests.e2e.program import free_ports
 from tests.e2e.program import until as wait_until
-from trustgate.settings import RedisVariables
+from trustgate.connections import RedisVariables
 from trustgate.state.redis_link import Link
 
 from .redis_server import RedisServer, executable

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Self
 
-from trustgate.settings import RedisVariables
+from trustgate.connections import RedisVariables
 
 PASSWORD = "correct horse battery staple"
 PATIENCE = 10.0

@@ -36,12 +36,12 @@ from tests.service import Question, Reply, Service, hang
 from tests.world import services
 from trustgate.config.records import ApiKeyAuth, Auth, ProviderAuth
 from trustgate.config.snapshot import build
+from trustgate.connections import RedisVariables
 from trustgate.contract.upstream import Clocks, UpstreamFailure
 from trustgate.embedding import RegistryEmbedder
 from trustgate.forwarding.transport import Pool
 from trustgate.providers import hashing
 from trustgate.providers.credentials import Credentials
-from trustgate.settings import RedisVariables
 from trustgate.state.redis_cache import RedisCache
 from trustgate.state.redis_link import Link
 from trustgate_plugins import regex_replace, semantic_cache, token_rate_limiter

@@ -13,8 +13,8 @@ from tests.contracts.redis_server import RedisServer
 from tests.e2e.program import running, until
 from tests.fleet.kit import ASKED, Town
 from tests.services.kafka_server import free_port
+from trustgate.connections import RedisVariables
 from trustgate.contract.ports import StateUnavailable
-from trustgate.settings import RedisVariables
 from trustgate.state.redis_limiter import RedisLimiter
 from trustgate.state.redis_link import Link
 

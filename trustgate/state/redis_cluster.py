@@ -14,8 +14,8 @@ from typing import Any, Final
 import hiredis
 from msgspec.structs import replace
 
+from trustgate.connections import RedisVariables
 from trustgate.contract.ports import StateUnavailable
-from trustgate.settings import RedisVariables
 from trustgate.state.redis_link import LONGEST_PAUSE, Link
 from trustgate.state.redis_wire import Word
 

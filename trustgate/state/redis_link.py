@@ -13,8 +13,8 @@ from typing import Any
 
 import hiredis
 
+from trustgate.connections import RedisVariables
 from trustgate.contract.ports import StateUnavailable
-from trustgate.settings import RedisVariables
 from trustgate.state.redis_wire import Wire, Word
 
 CONNECT_WITHIN = 1.0

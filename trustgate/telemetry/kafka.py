@@ -14,8 +14,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from trustgate.connections import KafkaVariables
 from trustgate.contract.event import Event
-from trustgate.settings import KafkaVariables
 from trustgate.telemetry.kafka_producer import BATCH_BYTES, Entry, Producer
 from trustgate.telemetry.spool import Spool, open_spools
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from trustgate.settings import KafkaVariables
+from trustgate.connections import KafkaVariables
 
 BATCH_BYTES: Final = 512 * 1024
 """Bytes of one batch before compression; brokers take twice as much unless they are told otherwise."""

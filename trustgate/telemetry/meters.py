@@ -13,11 +13,11 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120,
 OVERHEAD_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 FAILED = {"failed_open": "allow", "failed_closed": "deny"}
 
-Measured = tuple[str, str, tuple[str, ...]]
+Counted = tuple[str, str, tuple[str, ...]]
 """The name of a metric, what it says, and its labels."""
 Spread = tuple[str, str, tuple[float, ...], tuple[str, ...]]
 """The same of one that has bounds, before the labels."""
-REQUESTS: Measured = (
+REQUESTS: Counted = (
     "trustgate_requests_total",
     "Requests answered, by what the caller was told.",
     ("gateway", "operation", "status_class", "stream"),
@@ -40,20 +40,20 @@ FIRST_BYTE: Spread = (
     SECONDS,
     ("provider",),
 )
-TOKENS: Measured = ("trustgate_tokens_total", "Tokens used, by direction.", ("direction",))
-DECISIONS: Measured = (
+TOKENS: Counted = ("trustgate_tokens_total", "Tokens used, by direction.", ("direction",))
+DECISIONS: Counted = (
     "trustgate_policy_decisions_total",
     "What policies decided.",
     ("slug", "stage", "decision"),
 )
-DEGRADED: Measured = (
+DEGRADED: Counted = (
     "trustgate_policy_degraded_total",
     "Times that a policy could not decide, by what its on_error then did.",
     ("slug", "on_error"),
 )
-ATTEMPTS: Measured = ("trustgate_upstream_attempts_total", "Calls to providers, by outcome.", ("provider", "outcome"))
-LEFT: Measured = ("trustgate_client_disconnects_total", "Callers that left before their answer's end.", ())
-BROKEN: Measured = ("trustgate_incomplete_answers_total", "Answers that ended before their proper end.", ())
+ATTEMPTS: Counted = ("trustgate_upstream_attempts_total", "Calls to providers, by outcome.", ("provider", "outcome"))
+LEFT: Counted = ("trustgate_client_disconnects_total", "Callers that left before their answer's end.", ())
+BROKEN: Counted = ("trustgate_incomplete_answers_total", "Answers that ended before their proper end.", ())
 
 MOST_MODELS = 200
 """How many series each of GenAI's histograms has, which are by model: a series is fifteen lines."""
@@ -88,7 +88,7 @@ class Meters:
         """Before each scrape call this, which counts what is still waiting (the fan-out's `settle`)."""
         self._settle = settle
 
-    def _counter(self, told: Measured) -> Counter:
+    def _counter(self, told: Counted) -> Counter:
         made = Counter(*told)
         self.registry.add(made)
         return made
