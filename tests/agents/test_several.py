@@ -218,3 +218,16 @@ def test_all_who_ask_first_are_answered(program: Program, admin: Admin) -> None:
                 told = list(pool.map(lambda each: agent.post(each | {"params": {"name": "see"}}), calls))
             assert all("result" in each.json() for each in told)
             assert one.methods.count("tools/list") == 1
+
+
+def test_who_listens_is_not_sent_away_where_nobody_speaks(program: Program, admin: Admin) -> None:
+    with Scripted("one") as one, Scripted("two") as two:
+        agency = Agency(admin, {"one": one.url, "two": two.url})
+        with Agent(agency.url(program), agency.key.text) as agent:
+            agent.begin()
+            headers = agent.headers | {"accept": "text/event-stream"}
+            with httpx.stream("GET", agent.url, headers=headers, trust_env=False, timeout=1) as told:
+                lines = told.iter_lines()
+                assert next(lines) == ": listening"
+                with pytest.raises(httpx.ReadTimeout):  # and no end, which callers would come back from at once
+                    list(lines)
