@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,19 @@ def test_a_tool_is_looked_at_before_it_is_called(
         assert [each["params"]["name"] for each in server.asked if each.get("method") == "tools/call"] == ["look"]
 
 
+@ways
+def test_all_who_call_first_are_answered(program: Program, admin: Admin, server: Changing, several: bool) -> None:
+    agency = agency_of(admin, server, several, pinning="enforce")
+    with Agent(agency.url(program), agency.key.text) as agent:
+        agent.begin()
+        server.late = 0.1
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "look"}}
+        with ThreadPoolExecutor(8) as pool:
+            told = list(pool.map(lambda _: agent.post(call).json(), range(8)))
+        assert all("result" in each for each in told), told
+        assert server.methods.count("tools/list") == 1
+
+
 def test_an_agent_that_searches_finds_no_changed_tool(program: Program, admin: Admin, server: Changing) -> None:
     agency = agency_of(admin, server, several=False, pinning="enforce")
     agency.set(tool_search=True)
@@ -234,3 +248,6 @@ async def test_without_a_database_it_goes_by_what_it_knew(tmp_path: Path) -> Non
     with pytest.raises(Away):
         await elsewhere.check(asking(), strict, "look", "look")
     assert await elsewhere.judged(asking(), lax, [poisoned]) == [poisoned]
+    unseen = asking()
+    await here.judged(unseen, strict, [good, new])
+    assert unseen.changed_tools == (), "what nobody has seen before has not changed"

@@ -1,6 +1,5 @@
 """A consumer made ready to serve: its servers, what of them it may use, and its policies. Once per revision."""
 
-import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from time import monotonic
 from typing import Any, Final
@@ -11,6 +10,7 @@ from trustgate.config.records import Consumer
 from trustgate.config.snapshot import Tenant
 from trustgate.enforcement.chain import Chains, compile_chains, effective
 from trustgate.mcp.naming import Holder, Kind, Offer, Toolkit
+from trustgate.mcp.once import Once
 from trustgate.mcp.servers import Server, server_of
 from trustgate.parts import Parts
 from trustgate.providers.credentials import BadCredential
@@ -34,8 +34,7 @@ class House:
     """What configuration decides about one consumer, and which of its names lead where."""
 
     __slots__ = (
-        "_learning",
-        "_learnt",
+        "_looks",
         "_routes",
         "broken",
         "chains",
@@ -78,8 +77,7 @@ class House:
             timeout=parts.policy_timeout,
         )
         self._routes: dict[Kind, tuple[Mapping[str, Route], float]] = {}
-        self._learning: dict[Kind, asyncio.Task[object]] = {}
-        self._learnt: dict[Kind, float] = {}
+        self._looks: Once[Kind, object] = Once(apart=LOOKS_APART)
 
     def remember(self, kind: Kind, offers: list[Offer]) -> None:
         """Remember where names lead."""
@@ -87,20 +85,8 @@ class House:
         self._routes[kind] = routes, monotonic() + ROUTES_FOR
 
     async def learn(self, kind: Kind, look: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Look where names lead: once for all who want to know at the same time, and not again just after that, so that
-        nobody has servers list what they have by asking for names that are not there. Raises what `look` does."""
-        looking = self._learning.get(kind)
-        if looking is None:
-            if monotonic() - self._learnt.get(kind, -LOOKS_APART) < LOOKS_APART:
-                return
-            looking = self._learning[kind] = asyncio.create_task(look())
-            looking.add_done_callback(lambda done: self._has_learnt(kind, done))
-        await asyncio.shield(looking)
-
-    def _has_learnt(self, kind: Kind, done: asyncio.Task[object]) -> None:
-        del self._learning[kind]
-        if not done.cancelled() and done.exception() is None:
-            self._learnt[kind] = monotonic()
+        """Look where names lead; not for everybody who asks for names that are not there. Raises what `look` does."""
+        await self._looks.do(kind, look)
 
     def route(self, kind: Kind, name: str) -> Route | None:
         """Return where a name leads, as far as that is known."""
@@ -110,7 +96,7 @@ class House:
     def forget(self) -> None:
         """Forget where names lead: a server says that what it has is not the same any more."""
         self._routes.clear()
-        self._learnt.clear()
+        self._looks.forget()
 
 
 def _serves(slug: str, parts: Parts) -> bool:

@@ -9,18 +9,17 @@ import logging
 from collections.abc import Sequence
 from hashlib import sha256
 from time import monotonic
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
 from trustgate.mcp.asking import Asking
 from trustgate.mcp.meeting import Meeting, in_time
 from trustgate.mcp.messages import DENIED, Json, Wrong
+from trustgate.mcp.once import Once
 from trustgate.mcp.servers import Away, Server
 from trustgate.storage.database import Unavailable
 from trustgate.storage.definitions import MOST, Definitions, Pin, Said
-
-K = TypeVar("K")
 
 PINNED: Final = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
 """What of a tool a model reads, or its program goes by."""
@@ -28,7 +27,8 @@ LONGEST_NAME: Final = 512
 AGE: Final = {"enforce": 1.0, "observe": 60.0}
 """Seconds after which what is stored is read again: for so long an admin's word is not heard."""
 APART: Final = 1.0
-"""Seconds between two notes about one tool, of servers that say something else to everybody."""
+"""Seconds between two notes about one tool, of servers that say something else to everybody, and between two looks for
+tools that nobody has seen."""
 PATIENCE: Final = 2.0
 """Seconds that a caller waits for the database."""
 REMEMBERED: Final = 10_000
@@ -54,9 +54,9 @@ class Pins:
         self._definitions = definitions
         self._meeting = meeting
         self._known: dict[str, tuple[dict[str, Pin], float]] = {}
-        self._reading: dict[str, asyncio.Task[dict[str, Pin]]] = {}
+        self._reads: Once[str, dict[str, Pin]] = Once()
+        self._looks: Once[str, None] = Once(apart=APART)
         self._noted: dict[tuple[str, str], float] = {}
-        self._listed: dict[str, float] = {}
         self.changes = 0
 
     async def judged(self, asking: Asking, server: Server, tools: Sequence[Json]) -> Sequence[Json]:
@@ -73,11 +73,11 @@ class Pins:
             if server.pinning == "enforce":
                 raise
             return tools
-        changed = {each.name for each in said if each is not None and not _holds(pins, each)}
-        asking.changed_tools += tuple(sorted(changed))
-        if server.pinning != "enforce" or (not changed and None not in said):
+        strange = {each.name for each in said if each is not None and not _holds(pins, each)}
+        asking.changed_tools += tuple(sorted(strange & pins.keys()))
+        if server.pinning != "enforce" or (not strange and None not in said):
             return tools
-        return [tool for tool, mine in zip(tools, said, strict=True) if mine is not None and mine.name not in changed]
+        return [tool for tool, mine in zip(tools, said, strict=True) if mine is not None and mine.name not in strange]
 
     async def check(self, asking: Asking, server: Server, name: str, called: str) -> None:
         """Return where a tool of a server may be called; `called` is what the caller calls it.
@@ -98,16 +98,17 @@ class Pins:
 
     async def _look(self, asking: Asking, server: Server) -> None:
         """List a server's tools, to learn what they are; not for everybody who calls something that is not there."""
-        if not _is_due(self._listed, server.stamp):
-            return
 
         async def ask(it: Server) -> list[Json]:
             return await self._meeting.all_pages(asking, it, "tools/list", "tools")
 
-        found = await in_time(server, ask)
-        if isinstance(found, Exception):
-            raise found
-        await self.judged(asking, server, found)
+        async def look() -> None:
+            found = await in_time(server, ask)
+            if isinstance(found, Exception):
+                raise found
+            await self.judged(asking, server, found)
+
+        await self._looks.do(server.stamp, look)
 
     async def _pins(self, asking: Asking, server: Server, said: Sequence[Said] = ()) -> dict[str, Pin]:
         """Return what is stored, with what a server says now; without a database what was stored when there was one.
@@ -128,16 +129,9 @@ class Pins:
         pins, until = self._known.get(server.stamp, ({}, 0.0))
         if monotonic() < until:
             return pins
-        reading = self._reading.get(server.stamp)
-        if reading is None:
-            reading = self._reading[server.stamp] = asyncio.create_task(self._fetched(asking, server))
-            reading.add_done_callback(lambda done: self._has_read(server.stamp, done))
-        return await asyncio.shield(reading)
-
-    def _has_read(self, stamp: str, done: asyncio.Task[dict[str, Pin]]) -> None:
-        del self._reading[stamp]
-        if not done.cancelled():
-            done.exception()  # whoever still waits is told
+        found = await self._reads.do(server.stamp, lambda: self._fetched(asking, server))
+        assert found is not None, "it may be read again at once"
+        return found
 
     async def _fetched(self, asking: Asking, server: Server) -> dict[str, Pin]:
         pins = await self._definitions.pins(asking.caller.gateway_id, server.registry_id)
@@ -151,7 +145,7 @@ class Pins:
         pins = await self._read(asking, server)
         new = [each for each in said if each.name not in pins] if len(pins) < MOST else []
         other = [each for each in said if each.name in pins and pins[each.name].seen != each.digest]
-        other = [each for each in other if _holds(pins, each) or _is_due(self._noted, (server.stamp, each.name))]
+        other = [each for each in other if _holds(pins, each) or self._is_due(server, each)]
         if not new and not other:
             return pins
         where = asking.caller.gateway_id, server.registry_id
@@ -162,6 +156,16 @@ class Pins:
             self._tell(server, [each.name for each in other if pins[each.name].accepted != each.digest])
         return await self._fetched(asking, server)
 
+    def _is_due(self, server: Server, tool: Said) -> bool:
+        """Say whether nobody wrote just now what a tool has become; from here on somebody did."""
+        now, key = monotonic(), (server.stamp, tool.name)
+        if now - self._noted.get(key, -APART) < APART:
+            return False
+        if len(self._noted) >= REMEMBERED:
+            self._noted.clear()
+        self._noted[key] = now
+        return True
+
     def _tell(self, server: Server, names: Sequence[str]) -> None:
         self.changes += len(names)
         for name in names:
@@ -170,17 +174,6 @@ class Pins:
                 name,
                 server.registry_id,
             )
-
-
-def _is_due(done: dict[K, float], key: K) -> bool:
-    """Say whether something was not done just now; from here on it was."""
-    now = monotonic()
-    if now - done.get(key, -APART) < APART:
-        return False
-    if len(done) >= REMEMBERED:
-        done.clear()
-    done[key] = now
-    return True
 
 
 def _holds(pins: dict[str, Pin], said: Said) -> bool:
